@@ -1,0 +1,53 @@
+/**
+ * The one place that knows what a secret looks like. Everything that leaves the process as text
+ * (logs, API answers, errors, metrics) passes through here.
+ */
+const REDACTED = '[redacted]';
+
+/** Field names whose value is always secret, matched case-insensitively. */
+const SECRET_FIELD =
+  /^(access_?token|authorization|token|secret|api_?secret|access_?key|secret_?key|session_?token|stream_?key|password|credentials|account_?key|signing_?key|join_request|ice_?pwd)$/i;
+
+const JWT = /\beyJ[\w-]+\.[\w-]+\.[\w-]*/g;
+const URL_CREDENTIALS = /\b([a-z][a-z0-9+.-]*:\/\/)[^/\s:@]*:[^/\s@]*@/gi;
+const SECRET_QUERY = /([?&](?:access_token|token|join_request|streamid|passphrase|key|secret)=)[^&\s"']+/gi;
+const RTMP_KEY = /\b(rtmps?:\/\/[^\s"']*\/)([^\s/"']+)/gi;
+
+/** Replaces tokens, URL credentials and stream keys inside free text. */
+export function redactText(text: string): string {
+  return text
+    .replace(JWT, REDACTED)
+    .replace(URL_CREDENTIALS, `$1${REDACTED}@`)
+    .replace(SECRET_QUERY, `$1${REDACTED}`)
+    .replace(RTMP_KEY, (_match, base: string, key: string) => base + redactStreamKey(key));
+}
+
+/** LiveKit's form: `{abc...xyz}` when long enough to hint at the key without giving it away. */
+export function redactStreamKey(key: string): string {
+  return key.length > 9 ? `{${key.slice(0, 3)}...${key.slice(-3)}}` : '{...}';
+}
+
+/** Deep copy of a loggable value with secret fields and secret-looking text replaced. */
+export function redactValue(value: unknown, depth = 0): unknown {
+  if (typeof value === 'string') {
+    return redactText(value);
+  }
+  if (value === null || typeof value !== 'object' || depth > 6) {
+    return value;
+  }
+  if (value instanceof Error) {
+    return value;
+  }
+  if (ArrayBuffer.isView(value)) {
+    return `<${String(value.byteLength)} bytes>`;
+  }
+  if (Array.isArray(value)) {
+    return value.map((item) => redactValue(item, depth + 1));
+  }
+  const copy: Record<string, unknown> = {};
+  for (const [key, item] of Object.entries(value)) {
+    copy[key] =
+      SECRET_FIELD.test(key) && item !== '' && item !== undefined ? REDACTED : redactValue(item, depth + 1);
+  }
+  return copy;
+}

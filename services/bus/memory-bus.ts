@@ -1,0 +1,147 @@
+import type { Message, PartialMessage } from '@bufbuild/protobuf';
+import { ServiceError } from '../base/errors.ts';
+import type {
+  Bus,
+  EventChannel,
+  RequestOptions,
+  RpcHandler,
+  RpcMethod,
+  ServeOptions,
+  Unregister,
+} from './bus.ts';
+
+type Server = {
+  affinity: (request: unknown) => number;
+  /** Takes and returns wire bytes, so that nobody can share a mutable message by accident. */
+  handle: (request: Uint8Array) => Promise<Uint8Array>;
+};
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+
+/** The bus of a single process (`npm start`): same contract as the Redis bus, no network. */
+export class MemoryBus implements Bus {
+  readonly #servers = new Map<string, Set<Server>>();
+  readonly #listeners = new Map<string, Set<(event: Uint8Array) => void>>();
+  #closed = false;
+
+  async request<Req extends Message<Req>, Res extends Message<Res>>(
+    method: RpcMethod<Req, Res>,
+    request: PartialMessage<Req>,
+    options: RequestOptions = {},
+  ): Promise<Res> {
+    const message = new method.request(request);
+    const server = this.#pick(method, message, options.topic);
+    if (this.#closed || server === undefined) {
+      throw new ServiceError('unavailable', 'no response from servers');
+    }
+    const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const response = await raceDeadline(server.handle(message.toBinary()), timeoutMs, options.signal);
+    return method.response.fromBinary(response);
+  }
+
+  serve<Req extends Message<Req>, Res extends Message<Res>>(
+    method: RpcMethod<Req, Res>,
+    handler: RpcHandler<Req, Res>,
+    options: ServeOptions<Req> = {},
+  ): Promise<Unregister> {
+    const key = channelKey(method, options.topic);
+    const server: Server = {
+      affinity: (request) => options.affinity?.(request as Req) ?? 1,
+      handle: async (bytes) => {
+        const result = await handler(method.request.fromBinary(bytes));
+        return new method.response(result as PartialMessage<Res>).toBinary();
+      },
+    };
+    const set = this.#servers.get(key) ?? new Set();
+    this.#servers.set(key, set.add(server));
+    return Promise.resolve(() => {
+      set.delete(server);
+      if (set.size === 0 && this.#servers.get(key) === set) {
+        this.#servers.delete(key);
+      }
+      return Promise.resolve();
+    });
+  }
+
+  publish<Event extends Message<Event>>(
+    channel: EventChannel<Event>,
+    event: PartialMessage<Event>,
+  ): Promise<void> {
+    const bytes = new channel.event(event).toBinary();
+    for (const listener of this.#listeners.get(channel.channel) ?? []) {
+      queueMicrotask(() => {
+        listener(bytes);
+      });
+    }
+    return Promise.resolve();
+  }
+
+  subscribe<Event extends Message<Event>>(
+    channel: EventChannel<Event>,
+    listener: (event: Event) => void,
+  ): Promise<Unregister> {
+    const set = this.#listeners.get(channel.channel) ?? new Set();
+    const receive = (bytes: Uint8Array): void => {
+      listener(channel.event.fromBinary(bytes));
+    };
+    this.#listeners.set(channel.channel, set.add(receive));
+    return Promise.resolve(() => {
+      set.delete(receive);
+      return Promise.resolve();
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    this.#servers.clear();
+    this.#listeners.clear();
+    return Promise.resolve();
+  }
+
+  #pick<Req extends Message<Req>, Res extends Message<Res>>(
+    method: RpcMethod<Req, Res>,
+    request: Req,
+    topic: string | undefined,
+  ): Server | undefined {
+    let best: Server | undefined;
+    let bestAffinity = -1;
+    for (const server of this.#servers.get(channelKey(method, topic)) ?? []) {
+      const affinity = method.affinity ? server.affinity(request) : 1;
+      if (affinity >= 0 && affinity > bestAffinity) {
+        best = server;
+        bestAffinity = affinity;
+      }
+    }
+    return best;
+  }
+}
+
+function channelKey(method: { service: string; method: string }, topic: string | undefined): string {
+  return [method.service, method.method, topic ?? ''].join('|');
+}
+
+async function raceDeadline<T>(
+  work: Promise<T>,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  let cleanUp = (): void => undefined;
+  const deadline = new Promise<never>((_resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(new ServiceError('deadline_exceeded', `no answer within ${String(timeoutMs)} ms`));
+    }, timeoutMs);
+    const onAbort = (): void => {
+      reject(new ServiceError('canceled', 'request canceled'));
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    cleanUp = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    };
+  });
+  try {
+    return await Promise.race([work, deadline]);
+  } finally {
+    cleanUp();
+  }
+}

@@ -1,0 +1,28 @@
+import { defineConfig } from 'vitest/config';
+
+/** unit: pure and in-process; interop: peers nobody here wrote; e2e: the built program as a black box. */
+function project(name: string, testTimeoutMs: number) {
+  return {
+    extends: true as const,
+    test: {
+      name,
+      include: [`test/${name}/**/*.test.ts`],
+      testTimeout: testTimeoutMs,
+      hookTimeout: 60_000,
+      ...(name === 'unit' || name === 'meta' ? {} : { fileParallelism: false }),
+    },
+  };
+}
+
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    maxWorkers: 2,
+    projects: [
+      project('unit', 20_000),
+      project('meta', 120_000),
+      project('interop', 60_000),
+      project('e2e', 180_000),
+    ],
+  },
+});
