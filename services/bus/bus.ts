@@ -38,7 +38,7 @@ export type Bus = {
    */
   request<Req extends Message<Req>, Res extends Message<Res>>(
     method: RpcMethod<Req, Res>,
-    request: PartialMessage<Req>,
+    request: Req | PartialMessage<Req>,
     options?: RequestOptions,
   ): Promise<Res>;
   serve<Req extends Message<Req>, Res extends Message<Res>>(

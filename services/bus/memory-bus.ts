@@ -26,10 +26,10 @@ export class MemoryBus implements Bus {
 
   async request<Req extends Message<Req>, Res extends Message<Res>>(
     method: RpcMethod<Req, Res>,
-    request: PartialMessage<Req>,
+    request: Req | PartialMessage<Req>,
     options: RequestOptions = {},
   ): Promise<Res> {
-    const message = new method.request(request);
+    const message = new method.request(request as PartialMessage<Req>);
     const server = this.#pick(method, message, options.topic);
     if (this.#closed || server === undefined) {
       throw new ServiceError('unavailable', 'no response from servers');

@@ -1,0 +1,144 @@
+import type { Message, MessageType } from '@bufbuild/protobuf';
+import * as livekit from '@livekit/protocol';
+import { ServiceError } from '../base/errors.ts';
+import { newId, randomString } from '../base/ids.ts';
+import type { Bus } from '../bus/bus.ts';
+import type { IngressStore } from '../bus/ingress-store.ts';
+import { IngressHandler } from '../bus/rpc-methods.ts';
+import { route, type ApiRoute } from './api-method.ts';
+import { checkIngress } from './ingress-validation.ts';
+
+const SERVICE = 'livekit.Ingress';
+const STREAM_KEY_CHARS = 16;
+
+const { ENDPOINT_BUFFERING, ENDPOINT_ERROR, ENDPOINT_INACTIVE, ENDPOINT_PUBLISHING } =
+  livekit.IngressState_Status;
+
+export type IngressApiOptions = {
+  bus: Bus;
+  store: IngressStore;
+  /** The address encoders are told, without the stream key; known once the listener runs. */
+  rtmpBaseUrl: () => string;
+};
+
+/** A new RTMP endpoint that can be published to again and again. @throws ServiceError invalid_argument. */
+export async function createIngress(
+  { store, rtmpBaseUrl }: IngressApiOptions,
+  request: livekit.CreateIngressRequest,
+): Promise<livekit.IngressInfo> {
+  const info = new livekit.IngressInfo({
+    ingressId: newId('IN_'),
+    name: request.name,
+    streamKey: randomString(STREAM_KEY_CHARS),
+    url: rtmpBaseUrl(),
+    inputType: request.inputType,
+    roomName: request.roomName,
+    participantIdentity: request.participantIdentity,
+    participantName: request.participantName,
+    participantMetadata: request.participantMetadata,
+    enableTranscoding: request.enableTranscoding ?? true,
+    reusable: true,
+    enabled: request.enabled ?? true,
+    state: { status: ENDPOINT_INACTIVE },
+    ...(request.audio === undefined ? {} : { audio: request.audio }),
+    ...(request.video === undefined ? {} : { video: request.video }),
+  });
+  checkIngress(info);
+  await store.put(info);
+  return info;
+}
+
+/** `livekit.Ingress` for RTMP endpoints. */
+export function ingressApi(options: IngressApiOptions): ApiRoute[] {
+  const { bus, store } = options;
+
+  function method<Req extends Message<Req>, Res extends Message<Res>>(
+    name: string,
+    request: MessageType<Req>,
+    response: MessageType<Res>,
+    handle: (request: Req) => Promise<Res>,
+  ): ApiRoute {
+    return route({ service: SERVICE, method: name, request, response, grant: 'ingressAdmin', handle });
+  }
+
+  async function load(ingressId: string): Promise<livekit.IngressInfo> {
+    const info = await store.get(ingressId);
+    if (info === undefined) {
+      throw new ServiceError('not_found', 'ingress does not exist');
+    }
+    return info;
+  }
+
+  async function update(request: livekit.UpdateIngressRequest): Promise<livekit.IngressInfo> {
+    const stored = await load(request.ingressId);
+    if (!stored.reusable) {
+      throw new ServiceError('invalid_argument', 'ingress is not reusable and cannot be modified');
+    }
+    const info = applyUpdate(stored, request);
+    checkIngress(info);
+    if (isLive(stored)) {
+      await bus.request(IngressHandler.updateIngress, request, { topic: info.ingressId });
+      const now = await load(info.ingressId);
+      info.state = now.state ?? new livekit.IngressState();
+    } else if (stored.state?.status === ENDPOINT_ERROR) {
+      info.state = new livekit.IngressState({ status: ENDPOINT_INACTIVE });
+    }
+    await store.put(info);
+    return info;
+  }
+
+  async function remove(request: livekit.DeleteIngressRequest): Promise<livekit.IngressInfo> {
+    const info = await load(request.ingressId);
+    if (isLive(info)) {
+      await bus.request(IngressHandler.deleteIngress, request, { topic: info.ingressId });
+    }
+    await store.delete(info.ingressId);
+    info.state = new livekit.IngressState({ ...info.state, status: ENDPOINT_INACTIVE });
+    return info;
+  }
+
+  return [
+    method('CreateIngress', livekit.CreateIngressRequest, livekit.IngressInfo, (request) =>
+      createIngress(options, request),
+    ),
+    method('UpdateIngress', livekit.UpdateIngressRequest, livekit.IngressInfo, update),
+    method('DeleteIngress', livekit.DeleteIngressRequest, livekit.IngressInfo, remove),
+    method('ListIngress', livekit.ListIngressRequest, livekit.ListIngressResponse, async (request) => {
+      const items =
+        request.ingressId === ''
+          ? await store.list(request.roomName === '' ? undefined : request.roomName)
+          : [await load(request.ingressId)];
+      return new livekit.ListIngressResponse({ items });
+    }),
+  ];
+}
+
+function isLive(info: livekit.IngressInfo): boolean {
+  return info.state?.status === ENDPOINT_BUFFERING || info.state?.status === ENDPOINT_PUBLISHING;
+}
+
+/** Empty text means "leave as it is" (LiveKit cannot clear a field either); options are replaced whole. */
+function applyUpdate(
+  stored: livekit.IngressInfo,
+  request: livekit.UpdateIngressRequest,
+): livekit.IngressInfo {
+  const info = stored.clone();
+  info.name = request.name || info.name;
+  info.roomName = request.roomName || info.roomName;
+  info.participantIdentity = request.participantIdentity || info.participantIdentity;
+  info.participantName = request.participantName || info.participantName;
+  info.participantMetadata = request.participantMetadata || info.participantMetadata;
+  if (request.enableTranscoding !== undefined) {
+    info.enableTranscoding = request.enableTranscoding;
+  }
+  if (request.enabled !== undefined) {
+    info.enabled = request.enabled;
+  }
+  if (request.audio !== undefined) {
+    info.audio = request.audio;
+  }
+  if (request.video !== undefined) {
+    info.video = request.video;
+  }
+  return info;
+}

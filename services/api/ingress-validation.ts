@@ -1,0 +1,129 @@
+import * as livekit from '@livekit/protocol';
+import { ServiceError } from '../base/errors.ts';
+
+/**
+ * What LiveKit refuses about an ingress, in its words, so that clients which match on the text keep working.
+ */
+type VideoOptions = livekit.IngressVideoOptions;
+type AudioOptions = livekit.IngressAudioOptions;
+
+const VIDEO_SOURCES: readonly livekit.TrackSource[] = [
+  livekit.TrackSource.UNKNOWN,
+  livekit.TrackSource.CAMERA,
+  livekit.TrackSource.SCREEN_SHARE,
+];
+const AUDIO_SOURCES: readonly livekit.TrackSource[] = [
+  livekit.TrackSource.UNKNOWN,
+  livekit.TrackSource.MICROPHONE,
+  livekit.TrackSource.SCREEN_SHARE_AUDIO,
+];
+const VIDEO_CODECS: readonly livekit.VideoCodec[] = [
+  livekit.VideoCodec.DEFAULT_VC,
+  livekit.VideoCodec.H264_BASELINE,
+  livekit.VideoCodec.VP8,
+];
+const AUDIO_CODECS: readonly livekit.AudioCodec[] = [livekit.AudioCodec.DEFAULT_AC, livekit.AudioCodec.OPUS];
+
+/** @throws ServiceError invalid_argument, or unimplemented for the inputs of later issues. */
+export function checkIngress(info: livekit.IngressInfo): void {
+  if (info.inputType !== livekit.IngressInput.RTMP_INPUT) {
+    throw unsupportedInput(info.inputType);
+  }
+  if (info.participantIdentity === '') {
+    throw invalid('ingress: no participant identity');
+  }
+  if (info.enableTranscoding === false) {
+    // LiveKit cannot pass RTMP through; here untouched video is the default, so there is nothing to switch off.
+    throw invalid(
+      'transcoding bypass configuration: bypassing transcoding impossible with selected input type',
+    );
+  }
+  checkVideo(info.video);
+  checkAudio(info.audio);
+}
+
+function unsupportedInput(input: livekit.IngressInput): ServiceError {
+  const name = (livekit.IngressInput as Partial<Record<number, string>>)[input];
+  if (name === undefined) {
+    return invalid('ingress: unsupported input type');
+  }
+  return new ServiceError('unimplemented', `ingress: ${name} is not in this version; use RTMP_INPUT`);
+}
+
+function checkVideo(video: VideoOptions | undefined): void {
+  if (video === undefined) {
+    return;
+  }
+  if (!VIDEO_SOURCES.includes(video.source)) {
+    throw invalid('video parameters: invalid track source');
+  }
+  const chosen = video.encodingOptions;
+  if (chosen.case === 'preset' && !(chosen.value in livekit.IngressVideoEncodingPreset)) {
+    throw invalid('video parameters: invalid preset');
+  }
+  if (chosen.case !== 'options') {
+    return;
+  }
+  const { frameRate, videoCodec, layers } = chosen.value;
+  if (frameRate < 0) {
+    throw invalid('video parameters: invalid framerate');
+  }
+  if (!VIDEO_CODECS.includes(videoCodec)) {
+    throw invalid('video parameters: video codec unsupported');
+  }
+  checkLayers(layers);
+}
+
+function checkLayers(layers: readonly livekit.VideoLayer[]): void {
+  const byQuality = new Map<livekit.VideoQuality, livekit.VideoLayer>();
+  for (const layer of layers) {
+    if (layer.width === 0 || layer.height === 0) {
+      throw invalid('video parameters: invalid output media dimensions');
+    }
+    if (layer.width % 2 !== 0) {
+      throw invalid('ingress: layer width must be even');
+    }
+    if (layer.height % 2 !== 0) {
+      throw invalid('ingress: layer height must be even');
+    }
+    if (byQuality.has(layer.quality)) {
+      throw invalid('video parameters: more than one layer with the same quality level');
+    }
+    byQuality.set(layer.quality, layer);
+  }
+  const ordered = [...byQuality.values()].sort((a, b) => a.quality - b.quality);
+  for (const [index, layer] of ordered.entries()) {
+    const lower = ordered[index - 1];
+    if (lower !== undefined && (layer.width < lower.width || layer.height < lower.height)) {
+      throw invalid(
+        'video parameters: video layers do not have increasing height/width with increasing quality',
+      );
+    }
+  }
+}
+
+function checkAudio(audio: AudioOptions | undefined): void {
+  if (audio === undefined) {
+    return;
+  }
+  if (!AUDIO_SOURCES.includes(audio.source)) {
+    throw invalid('audio parameters: invalid track source');
+  }
+  const chosen = audio.encodingOptions;
+  if (chosen.case === 'preset' && !(chosen.value in livekit.IngressAudioEncodingPreset)) {
+    throw invalid('audio parameters: invalid preset');
+  }
+  if (chosen.case !== 'options') {
+    return;
+  }
+  if (!AUDIO_CODECS.includes(chosen.value.audioCodec)) {
+    throw invalid('audio parameters: audio codec unsupported');
+  }
+  if (chosen.value.channels > 2) {
+    throw invalid('audio parameters: invalid audio channel count');
+  }
+}
+
+function invalid(message: string): ServiceError {
+  return new ServiceError('invalid_argument', `invalid ${message}`);
+}

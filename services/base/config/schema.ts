@@ -1,0 +1,120 @@
+import { z } from 'zod';
+
+/**
+ * The one description of the configuration file. Key names are LiveKit's wherever LiveKit has the key
+ * (server: top level, rtc, room; its ingress and egress services: below `ingress` and `egress`).
+ * docker/config.sample.yaml is generated from the descriptions and defaults below.
+ */
+const port = z.int().min(0).max(65_535);
+const seconds = z
+  .int()
+  .min(0)
+  .max(7 * 24 * 3600);
+
+const rtcSchema = z.strictObject({
+  udp_port: port
+    .default(7882)
+    .describe('UDP port that carries the media of all participants (0 = any free port).'),
+  node_ip: z
+    .ipv4()
+    .optional()
+    .describe(
+      'IPv4 address offered to clients as ICE candidate. Default: every address of this machine that matches bind_addresses.',
+    )
+    .meta({ example: '203.0.113.7' }),
+});
+
+const roomSchema = z.strictObject({
+  auto_create: z.boolean().default(true).describe('Create a room when its first participant joins.'),
+  empty_timeout: seconds.default(300).describe('Seconds until a room that nobody ever joined is closed.'),
+  departure_timeout: seconds
+    .default(20)
+    .describe('Seconds a room stays open after the last participant left.'),
+  max_participants: z.int().min(0).default(0).describe('Most participants of one room (0 = no limit).'),
+});
+
+const ingressSchema = z.strictObject({
+  rtmp_port: port.default(1935).describe('TCP port of the RTMP listener (0 = any free port).'),
+  rtmp_base_url: z
+    .url({ protocol: /^rtmps?$/ })
+    .optional()
+    .describe(
+      'RTMP address handed out to encoders. Default: rtmp://<first reachable address>:<rtmp_port>/live.',
+    )
+    .meta({ example: 'rtmp://ingest.example.com/live' }),
+});
+
+const s3Schema = z.strictObject({
+  access_key: z.string().default('').describe('Access key; empty = the AWS default credential chain.'),
+  secret: z.string().default('').describe('Secret key.'),
+  session_token: z.string().default('').describe('Session token of temporary credentials.'),
+  region: z.string().default('us-east-1').describe('Region.'),
+  endpoint: z.string().default('').describe('URL of an S3-compatible service; empty = AWS.'),
+  bucket: z.string().min(1).describe('Bucket name.').meta({ example: 'recordings' }),
+  force_path_style: z
+    .boolean()
+    .default(false)
+    .describe('Put the bucket into the path instead of the host name.'),
+});
+
+const egressSchema = z.strictObject({
+  template_port: port
+    .default(0)
+    .describe(
+      'Loopback TCP port that serves the layout pages to Chromium (0 = any free port; LiveKit uses 7980).',
+    ),
+  tmp_dir: z
+    .string()
+    .default('')
+    .describe('Folder for files in the making; empty = the system folder for temporary files.'),
+  storage: z
+    .strictObject({ s3: s3Schema.describe('S3 or a compatible service.') })
+    .optional()
+    .describe('Where recordings go when a request names no storage. Default: recordings_dir.'),
+});
+
+export const configSchema = z.strictObject({
+  port: port
+    .default(7880)
+    .describe('TCP port for HTTP and WebSocket: API, signalling and the first page (0 = any free port).'),
+  bind_addresses: z
+    .array(z.union([z.ipv4(), z.ipv6()]))
+    .max(8)
+    .default([])
+    .describe('Addresses to listen on. Empty = 127.0.0.1 with the development keys, else 0.0.0.0.'),
+  keys: z
+    .record(z.string().min(1), z.string().min(1))
+    .default({})
+    .describe(
+      'API key: API secret. Empty = the public development keys devkey/secret, for this machine only.',
+    )
+    .meta({ example: { APIxxxxxxxxxxxx: 'at-least-32-characters-of-randomness' } }),
+  recordings_dir: z
+    .string()
+    .min(1)
+    .default('./recordings')
+    .describe('Folder for recordings; relative file paths of requests start here.'),
+  logging: z
+    .strictObject({
+      level: z
+        .enum(['debug', 'info', 'warn', 'error'])
+        .default('info')
+        .describe('debug, info, warn or error.'),
+    })
+    .prefault({})
+    .describe('Logs go to standard error, one JSON object a line.'),
+  rtc: rtcSchema.prefault({}).describe('WebRTC transport.'),
+  room: roomSchema.prefault({}).describe('Defaults of new rooms.'),
+  ingress: ingressSchema.prefault({}).describe('Media that comes in.'),
+  egress: egressSchema.prefault({}).describe('Recordings.'),
+});
+
+/** The validated configuration: every default filled in, no unknown keys. */
+export type Config = z.output<typeof configSchema>;
+
+/** Keys LiveKit has and a later issue brings; naming them beats "unknown key". */
+export const PLANNED_KEYS: Readonly<Record<string, string>> = {
+  redis: 'Redis mode (several nodes) is not in this version: remove "redis" to run everything in one process',
+  webhook: 'webhooks are not in this version: remove "webhook"',
+  turn: 'a TURN server is not in this version: remove "turn"',
+};
