@@ -1,0 +1,229 @@
+import { ServiceError } from '../../base/errors.ts';
+import { SafeEmitter } from '../../base/events.ts';
+import type { AudioFormat } from '../../model/packet.ts';
+import { AdtsReader, adtsProfile, toAdts } from './adts.ts';
+import { audioTranscodeArgs } from './args.ts';
+import { AudioTimeline } from './audio-timeline.ts';
+import type {
+  AudioTranscodeInput,
+  AudioTranscodeOutput,
+  AudioTranscoder,
+  AudioTranscoderEvents,
+  AudioTranscoderOptions,
+} from './audio-transcoder-types.ts';
+import { OggReader } from './ogg-reader.ts';
+import { exitError, spawnFfmpeg, type FfmpegProcess } from './run.ts';
+
+const MAX_BACKLOG_BYTES = 4_000_000;
+const CLOSE_TIMEOUT_MS = 5_000;
+const AAC_FRAME_SAMPLES = 1024;
+/** libopus at 48 kHz with 20 ms frames. */
+const OPUS_FRAME_SAMPLES = 960;
+/** ffmpeg's AAC encoder puts one frame in front (AVCodecContext.initial_padding). */
+const AAC_PRIMING_SAMPLES = 1024;
+
+/**
+ * Live audio transcoding through one ffmpeg child, 20 ms behind its input.
+ * @throws ServiceError invalid_argument for an AAC configuration that ADTS cannot carry.
+ */
+export function createAudioTranscoder(options: AudioTranscoderOptions): AudioTranscoder {
+  return new FfmpegAudioTranscoder(options);
+}
+
+type EncodedFrame = { data: Uint8Array; positionSamples: number; format?: AudioFormat };
+type InputWriter = {
+  timeline: AudioTimeline;
+  samplesOf: (data: Uint8Array) => number;
+  toBytes: (data: Uint8Array, skipSamples: number) => Uint8Array;
+  silence: (samples: number) => Uint8Array;
+};
+
+class FfmpegAudioTranscoder implements AudioTranscoder {
+  readonly events: SafeEmitter<AudioTranscoderEvents>;
+  readonly #options: AudioTranscoderOptions;
+  readonly #process: FfmpegProcess;
+  readonly #input: InputWriter;
+  readonly #readFrames: (bytes: Uint8Array) => EncodedFrame[];
+  readonly #done: Promise<void>;
+  #formatSent = false;
+  #lastPtsUs = -Infinity;
+  #droppedChunks = 0;
+  #closing = false;
+  #failure: Error | undefined;
+
+  constructor(options: AudioTranscoderOptions) {
+    this.#options = options;
+    this.events = new SafeEmitter(options.logger);
+    this.#input = createInputWriter(options.input);
+    this.#readFrames = createFrameReader(options.output);
+    this.#process = spawnFfmpeg({
+      ffmpegPath: options.ffmpegPath,
+      args: audioTranscodeArgs(options.input, options.output),
+      logger: options.logger,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
+    this.#process.stdout.on('data', (bytes: Buffer) => {
+      this.#onOutput(bytes);
+    });
+    this.#done = this.#process.exited.then((exit) => {
+      const error = this.#failure ?? exitError(exit, 'audio transcoding');
+      const unexpected = error ?? (this.#closing || exit.killed ? undefined : endedEarly());
+      this.events.emit('closed', unexpected === undefined ? {} : { error: unexpected });
+    });
+  }
+
+  get droppedChunks(): number {
+    return this.#droppedChunks;
+  }
+
+  write(chunk: { ptsUs: number; data: Uint8Array }): void {
+    const { stdin } = this.#process;
+    if (this.#closing || stdin.destroyed) {
+      return;
+    }
+    if (stdin.writableLength > MAX_BACKLOG_BYTES) {
+      this.#droppedChunks++;
+      return;
+    }
+    const { timeline, samplesOf, toBytes, silence } = this.#input;
+    const samples = samplesOf(chunk.data);
+    const { silenceSamples, skipSamples } = timeline.advance(chunk.ptsUs, samples);
+    if (silenceSamples > 0) {
+      stdin.write(silence(silenceSamples));
+    }
+    if (skipSamples < samples) {
+      stdin.write(toBytes(chunk.data, skipSamples));
+    }
+  }
+
+  async close(): Promise<void> {
+    if (!this.#closing) {
+      this.#closing = true;
+      this.#process.stdin.end();
+      const timer = setTimeout(() => void this.#process.kill(0), CLOSE_TIMEOUT_MS);
+      await this.#done;
+      clearTimeout(timer);
+    }
+    return this.#done;
+  }
+
+  #onOutput(bytes: Uint8Array): void {
+    if (this.#failure !== undefined) {
+      return;
+    }
+    try {
+      for (const frame of this.#readFrames(bytes)) {
+        this.#emitFrame(frame);
+      }
+    } catch (error) {
+      this.#failure = ServiceError.from(error);
+      this.#options.logger.error({ err: error }, 'transcoder output unreadable');
+      void this.#process.kill();
+    }
+  }
+
+  #emitFrame(frame: EncodedFrame): void {
+    if (frame.format !== undefined && !this.#formatSent) {
+      this.#formatSent = true;
+      this.events.emit('format', frame.format);
+    }
+    const { codec, sampleRateHz } = this.#options.output;
+    const frameSamples = codec === 'opus' ? OPUS_FRAME_SAMPLES : AAC_FRAME_SAMPLES;
+    if (frame.positionSamples + frameSamples <= 0) {
+      return; // holds nothing but encoder priming
+    }
+    const ptsUs = this.#input.timeline.ptsAt((frame.positionSamples * 1e6) / sampleRateHz);
+    if (ptsUs <= this.#lastPtsUs) {
+      return; // the input clock went back; wait until it is past what was already heard
+    }
+    this.#lastPtsUs = ptsUs;
+    this.events.emit('packet', {
+      kind: 'audio',
+      ptsUs,
+      dtsUs: ptsUs,
+      durationUs: Math.round((frameSamples * 1e6) / sampleRateHz),
+      key: true,
+      data: frame.data,
+    });
+  }
+}
+
+function createInputWriter(input: AudioTranscodeInput): InputWriter {
+  switch (input.codec) {
+    case 'pcm_s16le': {
+      const bytesPerSample = input.channels * 2;
+      return {
+        timeline: new AudioTimeline(input.sampleRateHz, 'fill'),
+        samplesOf: (data) => Math.floor(data.length / bytesPerSample),
+        toBytes: (data, skipSamples) => data.subarray(skipSamples * bytesPerSample),
+        silence: (samples) => new Uint8Array(samples * bytesPerSample),
+      };
+    }
+    case 'aac': {
+      const profile = adtsProfile(input.description);
+      return {
+        timeline: new AudioTimeline(profile.coreSampleRateHz, 'jump'),
+        samplesOf: () => AAC_FRAME_SAMPLES,
+        toBytes: (data) => toAdts(profile, data),
+        silence: () => new Uint8Array(0),
+      };
+    }
+  }
+}
+
+/** Turns ffmpeg's output bytes into frames whose position counts from the first input sample. */
+function createFrameReader(output: AudioTranscodeOutput): (bytes: Uint8Array) => EncodedFrame[] {
+  let frameCount = 0;
+  if (output.codec === 'aac') {
+    const reader = new AdtsReader();
+    return (bytes) =>
+      reader.push(bytes).map((frame) => ({
+        data: frame.data,
+        positionSamples: frameCount++ * AAC_FRAME_SAMPLES - AAC_PRIMING_SAMPLES,
+        format: {
+          kind: 'audio',
+          codec: 'aac',
+          sampleRateHz: frame.sampleRateHz,
+          channels: frame.channels,
+          description: frame.description,
+        },
+      }));
+  }
+  const reader = new OggReader();
+  let headers = 0;
+  let head: { format: AudioFormat; preSkipSamples: number } | undefined;
+  return (bytes) => {
+    const frames: EncodedFrame[] = [];
+    for (const packet of reader.push(bytes)) {
+      if (head === undefined) {
+        head = parseOpusHead(packet);
+      }
+      if (headers < 2) {
+        headers++; // OpusHead, OpusTags
+        continue;
+      }
+      frames.push({
+        data: packet,
+        positionSamples: frameCount++ * OPUS_FRAME_SAMPLES - head.preSkipSamples,
+        format: head.format,
+      });
+    }
+    return frames;
+  };
+}
+
+/** RFC 7845 section 5.1. */
+function parseOpusHead(packet: Uint8Array): { format: AudioFormat; preSkipSamples: number } {
+  const head = Buffer.from(packet);
+  if (head.length < 19 || head.toString('latin1', 0, 8) !== 'OpusHead') {
+    throw new ServiceError('internal', 'ffmpeg output does not start with OpusHead');
+  }
+  return {
+    format: { kind: 'audio', codec: 'opus', sampleRateHz: 48_000, channels: head.readUInt8(9) },
+    preSkipSamples: head.readUInt16LE(10),
+  };
+}
+
+function endedEarly(): ServiceError {
+  return new ServiceError('internal', 'audio transcoding: ffmpeg ended before its input did');
+}
