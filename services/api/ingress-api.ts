@@ -23,7 +23,7 @@ export type IngressApiOptions = {
 
 /** A new RTMP endpoint that can be published to again and again. @throws ServiceError invalid_argument. */
 export async function createIngress(
-  { store, rtmpBaseUrl }: IngressApiOptions,
+  { store, rtmpBaseUrl }: Pick<IngressApiOptions, 'store' | 'rtmpBaseUrl'>,
   request: livekit.CreateIngressRequest,
 ): Promise<livekit.IngressInfo> {
   const info = new livekit.IngressInfo({

@@ -1,0 +1,42 @@
+import type { IngressInfo } from '@livekit/protocol';
+import { DEV_KEY, DEV_SECRET } from '../base/config/load.ts';
+import type { RunningSluice } from './compose.ts';
+
+export type BannerOptions = {
+  sluice: Pick<RunningSluice, 'urls' | 'recordingsDir'>;
+  ingress: IngressInfo | undefined;
+  devKeys: boolean;
+  limits: readonly string[];
+};
+
+/** What a newcomer needs right after the start; goes to stdout, logs go to stderr. */
+export function banner({ sluice, ingress, devKeys, limits }: BannerOptions): string {
+  const { urls, recordingsDir } = sluice;
+  const lines = [
+    '',
+    'Sluice is running.',
+    '',
+    `  Page and API   ${urls.api}/`,
+    `  WebSocket      ${urls.ws}`,
+    ...(ingress === undefined
+      ? [`  RTMP           ${urls.rtmp}  (make a stream key on the page or with CreateIngress)`]
+      : [
+          `  OBS            Settings → Stream → Service "Custom…"`,
+          `    Server       ${ingress.url}`,
+          `    Stream key   ${ingress.streamKey}   → room "${ingress.roomName}"`,
+        ]),
+    `  Recordings     ${recordingsDir}`,
+    ...limits.map((limit) => `  Limit          ${limit}`),
+    ...(devKeys
+      ? [
+          '',
+          `  DEVELOPMENT KEYS in use (${DEV_KEY} / ${DEV_SECRET}): everybody knows them. Set "keys" before`,
+          '  you let other machines in.',
+        ]
+      : []),
+    '',
+    'Next: npm run demo    (in a second terminal: streams, records, checks the files)',
+    '',
+  ];
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,123 @@
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import type { LoadedConfig } from '../base/config/load.ts';
+import { newId } from '../base/ids.ts';
+import type { Logger } from '../base/logger.ts';
+import { createMetrics } from '../base/metrics/metrics.ts';
+import { startApi, type HttpMounts } from '../api/api-server.ts';
+import { MemoryEgressStore } from '../bus/egress-store.ts';
+import { MemoryIngressStore, type IngressStore } from '../bus/ingress-store.ts';
+import { MemoryBus } from '../bus/memory-bus.ts';
+import { isLoopbackOnly, publicHost } from './addresses.ts';
+import type { Tools } from './tools.ts';
+import { VERSION } from './version.ts';
+
+/** dist/ or services/: both sit one level below the project. */
+const PROJECT_DIR = path.resolve(import.meta.dirname, '..');
+
+export type RunningSluice = {
+  nodeId: string;
+  ports: { http: number; rtmp: number; rtcUdp: number };
+  urls: { api: string; ws: string; rtmp: string };
+  recordingsDir: string;
+  ingressStore: IngressStore;
+  /** Finishes running recordings, then stops everything in the reverse order of the start. Idempotent. */
+  close(cause: string): Promise<void>;
+};
+
+export type ComposeOptions = LoadedConfig & { logger: Logger; tools: Tools };
+
+type Part = { name: string; close: (cause: string) => Promise<void> };
+
+/** Starts rooms, ingress, egress and API in this process, joined by the in-memory bus. */
+export async function compose(options: ComposeOptions): Promise<RunningSluice> {
+  const { config, logger } = options;
+  const nodeId = newId('ND_');
+  const startedAtMs = Date.now();
+  const recordingsDir = path.resolve(config.recordings_dir);
+  await mkdir(recordingsDir, { recursive: true });
+  const keys = new Map(Object.entries(config.keys));
+  const bus = new MemoryBus();
+  const metrics = createMetrics({ nodeId });
+  const egressStore = new MemoryEgressStore();
+  const ingressStore = new MemoryIngressStore();
+  const parts: Part[] = [];
+  const running = new Set<string>();
+  const ports = { http: 0, rtmp: 0, rtcUdp: 0 };
+  const host = publicHost(config);
+  const urls = { api: '', ws: '', rtmp: '' };
+
+  const started = <P extends Omit<Part, 'name'>>(name: string, part: P): P => {
+    parts.push({
+      name,
+      close: async (cause) => {
+        running.delete(name);
+        await part.close(cause);
+      },
+    });
+    running.add(name);
+    return part;
+  };
+
+  let closing: Promise<void> | undefined;
+  const close = (cause: string): Promise<void> => {
+    closing ??= (async () => {
+      for (const part of parts.reverse()) {
+        await part.close(cause).catch((error: unknown) => {
+          logger.error({ part: part.name, err: error }, 'part did not close cleanly');
+        });
+      }
+      await bus.close();
+    })();
+    return closing;
+  };
+
+  try {
+    const mounts: HttpMounts = { upgrade: () => false, request: () => false };
+    const api = started(
+      'api',
+      await startApi({
+        bus,
+        keys,
+        logger: logger.child({ service: 'api' }),
+        metrics,
+        port: config.port,
+        bindAddresses: config.bind_addresses,
+        mounts,
+        egressStore,
+        ingressStore,
+        rtmpBaseUrl: () => urls.rtmp,
+        recordingsDir,
+        homeDir: path.join(PROJECT_DIR, 'dist', 'templates', 'home'),
+        openOnLoopback: options.devKeys && isLoopbackOnly(config.bind_addresses),
+        status: () => ({
+          name: 'sluice',
+          version: VERSION,
+          node_id: nodeId,
+          started_at: new Date(startedAtMs).toISOString(),
+          dev_keys: options.devKeys,
+          ports: { http: ports.http, rtmp: ports.rtmp, rtc_udp: ports.rtcUdp },
+          urls,
+          services: [...running],
+          tools: options.tools.summary,
+        }),
+        ready: () => readiness(running),
+      }),
+    );
+    ports.http = api.port;
+    urls.api = `http://${host}:${api.port}`;
+    urls.ws = `ws://${host}:${api.port}`;
+    urls.rtmp = config.ingress.rtmp_base_url ?? `rtmp://${host}:${ports.rtmp}/live`;
+  } catch (error) {
+    await close('start failed');
+    throw error;
+  }
+  return { nodeId, ports, urls, recordingsDir, ingressStore, close };
+}
+
+const PARTS = ['api'] as const;
+
+function readiness(running: ReadonlySet<string>): { ready: boolean; checks: Record<string, boolean> } {
+  const checks = Object.fromEntries(PARTS.map((name) => [name, running.has(name)]));
+  return { ready: Object.values(checks).every(Boolean), checks };
+}
