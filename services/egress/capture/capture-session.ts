@@ -1,0 +1,245 @@
+import { ServiceError } from '../../base/errors.ts';
+import { SafeEmitter } from '../../base/events.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { EncodedPacket } from '../../model/packet.ts';
+import type { CaptureSocket } from './capture-socket.ts';
+import type { CapturedChunk, CapturedPcm, CapturedVideo } from './packet-framing.ts';
+import { PcmTimeline, type TimedPcm } from './pcm-timeline.ts';
+import type { RecorderEvent, RecorderStats } from './recorder-protocol.ts';
+import { ClockOffset, MediaClock, systemMonotonicUs } from './session-clock.ts';
+
+const CLOCK_SAMPLES = 12;
+const CLOCK_TIMEOUT_MS = 5_000;
+const FIRST_FRAME_TIMEOUT_MS = 10_000;
+const STOP_TIMEOUT_MS = 5_000;
+const FILL_INTERVAL_MS = 200;
+/** Sound kept while the first picture is under way. */
+const MAX_EARLY_PCM = 300;
+/** What Chrome's tab capture stamps sound later than pictures of the same moment; test/interop/capture-page measures it. */
+const AUDIO_LATE_US = 0;
+
+export const CAPTURE_SAMPLE_RATE_HZ = 48_000;
+
+export type CaptureSessionEvents = {
+  /** H.264 access units on the session clock. */
+  video: EncodedPacket;
+  /** Gapless stereo PCM at 48 kHz on the same clock, from 0 on. */
+  pcm: TimedPcm;
+  failed: ServiceError;
+};
+
+/** Turns what the recorder sends into one session clock that starts at 0 with the first picture. */
+export class CaptureSession {
+  readonly events: SafeEmitter<CaptureSessionEvents>;
+  readonly #socket: CaptureSocket;
+  readonly #logger: Logger;
+  readonly #workerClock = new ClockOffset();
+  readonly #videoClock = new MediaClock();
+  readonly #audioClock = new MediaClock();
+  readonly #pcmTimeline = new PcmTimeline(CAPTURE_SAMPLE_RATE_HZ);
+  readonly #earlyPcm: CapturedPcm[] = [];
+  readonly #clockAsked = new Map<number, number>();
+  #startUs: number | undefined;
+  #lastVideoPtsUs = -1;
+  #fillTimer: NodeJS.Timeout | undefined;
+  #onClockKnown: (() => void) | undefined;
+  #onFirstFrame: (() => void) | undefined;
+  #onStopped: (() => void) | undefined;
+  #isConnected = true;
+  #ended = false;
+  #stats: RecorderStats | undefined;
+
+  constructor(socket: CaptureSocket, logger: Logger) {
+    this.#socket = socket;
+    this.#logger = logger;
+    this.events = new SafeEmitter(logger);
+    socket.events.on('chunk', (chunk) => {
+      this.#onChunk(chunk);
+    });
+    socket.events.on('event', (event) => {
+      this.#onEvent(event);
+    });
+    socket.events.on('disconnected', () => {
+      this.#isConnected = false;
+      this.#onStopped?.();
+      if (!this.#ended) {
+        this.events.emit('failed', new ServiceError('internal', 'the recorder page lost its connection'));
+      }
+    });
+  }
+
+  get stats(): RecorderStats | undefined {
+    return this.#stats;
+  }
+
+  /**
+   * Learns the recorder's clock; call once it is connected.
+   * @throws ServiceError internal when the recorder does not answer.
+   */
+  async synchronise(): Promise<void> {
+    const known = within(CLOCK_TIMEOUT_MS, 'the recorder page does not answer', (resolve) => {
+      this.#onClockKnown = resolve;
+    });
+    this.#askClock(0);
+    await known;
+  }
+
+  /**
+   * Starts the recording; resolves with its first picture.
+   * @throws ServiceError internal when no picture comes.
+   */
+  async record(): Promise<void> {
+    const first = within(FIRST_FRAME_TIMEOUT_MS, 'the page yields no picture', (resolve) => {
+      this.#onFirstFrame = resolve;
+    });
+    this.#socket.send({ type: 'record' });
+    await first;
+    this.#fillTimer = setInterval(() => {
+      this.#writePcm(this.#pcmTimeline.fill(this.#nowUs()));
+    }, FILL_INTERVAL_MS);
+  }
+
+  requestKeyframe(): void {
+    this.#socket.send({ type: 'keyframe' });
+  }
+
+  /** Resolves after the last packet. Idempotent; never fails. */
+  async stop(): Promise<void> {
+    if (this.#ended) {
+      return;
+    }
+    const stopped = within(STOP_TIMEOUT_MS, 'the recorder did not stop', (resolve) => {
+      this.#onStopped = resolve;
+    });
+    if (this.#isConnected) {
+      this.#socket.send({ type: 'stop' });
+    } else {
+      this.#onStopped?.();
+    }
+    await stopped.catch((error: unknown) => {
+      this.#logger.warn({ err: error }, 'recorder stopped late');
+    });
+    this.#ended = true;
+    clearInterval(this.#fillTimer);
+    if (this.#startUs !== undefined) {
+      this.#writePcm(this.#pcmTimeline.fillUntil(this.#lastVideoPtsUs));
+    }
+  }
+
+  /** Ends without waiting for anything. */
+  close(): void {
+    this.#ended = true;
+    clearInterval(this.#fillTimer);
+  }
+
+  #onChunk(chunk: CapturedChunk): void {
+    if (this.#ended) {
+      return;
+    }
+    if (chunk.kind === 'video') {
+      this.#onVideo(chunk);
+    } else if (this.#startUs !== undefined) {
+      this.#onPcm(chunk, this.#startUs);
+    } else if (this.#earlyPcm.length < MAX_EARLY_PCM) {
+      this.#earlyPcm.push(chunk);
+    }
+  }
+
+  #onVideo(chunk: CapturedVideo): void {
+    const localUs = this.#videoClock.toLocalUs(
+      chunk.captureUs,
+      this.#workerClock.toLocalUs(chunk.arrivalUs),
+      [0, this.#workerClock.toLocalUs(0)],
+    );
+    if (this.#startUs === undefined) {
+      if (!chunk.key) {
+        return;
+      }
+      this.#startUs = localUs;
+      for (const pcm of this.#earlyPcm.splice(0)) {
+        this.#onPcm(pcm, localUs);
+      }
+      this.#onFirstFrame?.();
+    }
+    const ptsUs = Math.round(localUs - this.#startUs);
+    this.#lastVideoPtsUs = ptsUs;
+    this.events.emit('video', {
+      kind: 'video',
+      ptsUs,
+      dtsUs: ptsUs,
+      durationUs: 0,
+      key: chunk.key,
+      data: chunk.data,
+    });
+  }
+
+  #onPcm(chunk: CapturedPcm, startUs: number): void {
+    const localUs = this.#audioClock.toLocalUs(
+      chunk.captureUs,
+      this.#workerClock.toLocalUs(chunk.arrivalUs),
+      [this.#workerClock.toLocalUs(0), 0],
+    );
+    this.#writePcm(this.#pcmTimeline.add(Math.round(localUs - startUs - AUDIO_LATE_US), chunk.data));
+  }
+
+  #writePcm(chunks: readonly TimedPcm[]): void {
+    for (const chunk of chunks) {
+      this.events.emit('pcm', chunk);
+    }
+  }
+
+  #onEvent(event: RecorderEvent): void {
+    switch (event.type) {
+      case 'clock':
+        this.#onClock(event.id, event.workerUs);
+        return;
+      case 'stats':
+        this.#stats = event.stats;
+        return;
+      case 'stopped':
+        this.#stats = event.stats;
+        this.#onStopped?.();
+        return;
+      case 'error':
+        if (!this.#ended) {
+          this.events.emit('failed', new ServiceError('internal', `page capture failed: ${event.message}`));
+        }
+        return;
+    }
+  }
+
+  #askClock(id: number): void {
+    this.#clockAsked.set(id, systemMonotonicUs());
+    this.#socket.send({ type: 'clock', id });
+  }
+
+  #onClock(id: number, workerUs: number): void {
+    const askedUs = this.#clockAsked.get(id);
+    if (askedUs === undefined) {
+      return;
+    }
+    this.#clockAsked.delete(id);
+    this.#workerClock.addSample(askedUs, workerUs, systemMonotonicUs());
+    if (id + 1 < CLOCK_SAMPLES) {
+      this.#askClock(id + 1);
+    } else {
+      this.#onClockKnown?.();
+    }
+  }
+
+  #nowUs(): number {
+    return systemMonotonicUs() - (this.#startUs ?? 0);
+  }
+}
+
+function within(timeoutMs: number, message: string, begin: (resolve: () => void) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(new ServiceError('internal', `${message} (waited ${timeoutMs / 1000} s)`));
+    }, timeoutMs);
+    begin(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,352 @@
+import type { Page } from 'puppeteer';
+import { ServiceError, messageOf } from '../../base/errors.ts';
+import { SafeEmitter } from '../../base/events.ts';
+import { randomString } from '../../base/ids.ts';
+import { createAudioTranscoder } from '../../media/ffmpeg/audio-transcoder.ts';
+import type { AudioTranscoder } from '../../media/ffmpeg/audio-transcoder-types.ts';
+import type { EncodedPacket } from '../../model/packet.ts';
+import { launchBrowser, type BrowserProcess } from '../browser/launch.ts';
+import { CAPTURE_SAMPLE_RATE_HZ, CaptureSession } from '../capture/capture-session.ts';
+import { CaptureSocket } from '../capture/capture-socket.ts';
+import { h264CodecString } from '../capture/h264-level.ts';
+import type { RecorderOptions } from '../capture/recorder-protocol.ts';
+import { startTemplateServer, type TemplateServer } from '../template-server.ts';
+import { PageConsole } from './page-console.ts';
+import { openPage, pageErrorText } from './page-navigation.ts';
+import type { PageSourceOptions } from './page-source-types.ts';
+import { pageUrl } from './page-target.ts';
+import type { EgressSource, EgressSourceEvents } from './source-types.ts';
+
+const CONNECT_TIMEOUT_MS = 20_000;
+const ERROR_POLL_MS = 500;
+/** A picture that stands still is sent five times a second: seekable, and nearly free to encode. */
+const STILL_PICTURE_INTERVAL_US = 200_000;
+
+/** A web page or room template, captured inside its own Chrome. */
+export function createPageSource(options: PageSourceOptions): EgressSource {
+  return new PageSource(options);
+}
+
+class PageSource implements EgressSource {
+  readonly events: SafeEmitter<EgressSourceEvents>;
+  readonly #options: PageSourceOptions;
+  readonly #console: PageConsole;
+  readonly #socket: CaptureSocket;
+  readonly #capture: CaptureSession;
+  readonly #cleanups: (() => Promise<void>)[] = [];
+  /** Rejects when browser, page or capture die; every step of start() races against it. */
+  readonly #death: Promise<never>;
+  #die: (error: ServiceError) => void = () => undefined;
+  #transcoder: AudioTranscoder | undefined;
+  /** Packets wait here until start() has resolved, so that its caller misses none. */
+  #held: (() => void)[] | undefined = [];
+  #starting: Promise<void> | undefined;
+  #isRecording = false;
+  #hasEnded = false;
+  #stopping: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: PageSourceOptions) {
+    const { logger } = options;
+    this.#options = options;
+    this.events = new SafeEmitter(logger);
+    this.#console = new PageConsole(logger);
+    this.#socket = new CaptureSocket(logger);
+    this.#capture = new CaptureSession(this.#socket, logger);
+    this.#death = new Promise<never>((_resolve, reject) => {
+      this.#die = (error) => {
+        reject(error);
+        this.#fail(error);
+      };
+    });
+    this.#death.catch(() => undefined);
+  }
+
+  async start(signal: AbortSignal): Promise<{ kinds: ('video' | 'audio')[] }> {
+    const aborted = new Promise<never>((_resolve, reject) => {
+      const abort = (): void => {
+        reject(new ServiceError('canceled', 'stop called before the recording could start'));
+      };
+      signal.addEventListener('abort', abort, { once: true });
+      if (signal.aborted) {
+        abort();
+      }
+    });
+    aborted.catch(() => undefined);
+    this.#starting = this.#start();
+    this.#starting.catch(() => undefined);
+    try {
+      await Promise.race([this.#starting, this.#death, aborted]);
+    } catch (error) {
+      this.#hasEnded = true;
+      throw ServiceError.from(error);
+    }
+    setImmediate(() => {
+      this.#release();
+    });
+    return { kinds: this.#options.audioCodec === 'none' ? ['video'] : ['video', 'audio'] };
+  }
+
+  requestKeyframe(): void {
+    this.#capture.requestKeyframe();
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  close(cause: string): Promise<void> {
+    this.#closing ??= this.#close(cause);
+    return this.#closing;
+  }
+
+  async #start(): Promise<void> {
+    const { logger, templatesDir } = this.#options;
+    const captureTabTitle = `capture-${randomString(16)}`;
+    const [server, browser] = await Promise.all([
+      startTemplateServer({
+        rootDir: templatesDir,
+        port: 0,
+        logger,
+        handleUpgrade: (request, socket, head) => this.#socket.handleUpgrade(request, socket, head),
+      }).then((opened) => this.#own(opened, () => opened.close())),
+      launchBrowser({ ...this.#options, captureTabTitle }).then((opened) =>
+        this.#own(opened, () => opened.close()),
+      ),
+    ]);
+    const url = pageUrl(this.#options.target, `${server.baseUrl}/composite/`);
+    browser.events.on('died', (error) => {
+      this.#die(error);
+    });
+    await Promise.race([this.#run(browser, server, captureTabTitle, url), this.#death]);
+  }
+
+  async #run(browser: BrowserProcess, server: TemplateServer, title: string, url: string): Promise<void> {
+    const page = await this.#preparePage(browser, title);
+    await this.#connectRecorder(browser, server, page);
+    const started = this.#startSignal();
+    await openPage(page, url);
+    await this.#throwPageError(page);
+    await this.#awaitStart(page, started, url);
+    await this.#record();
+  }
+
+  async #preparePage(browser: BrowserProcess, title: string): Promise<Page> {
+    const page = (await browser.browser.pages())[0] ?? (await browser.browser.newPage());
+    page.on('error', (error) => {
+      this.#die(pageCrashed(error));
+    });
+    await this.#console.attach(await page.createCDPSession());
+    this.#console.events.on('end_recording', () => {
+      this.#end();
+    });
+    await page.evaluate((text) => {
+      (globalThis as unknown as { document: { title: string } }).document.title = text;
+    }, title);
+    return page;
+  }
+
+  /** Capture begins on the blank tab: it survives navigation, and the page's own title does not matter. */
+  async #connectRecorder(browser: BrowserProcess, server: TemplateServer, page: Page): Promise<void> {
+    const recorder = await browser.browser.newPage();
+    recorder.on('error', (error) => {
+      this.#die(pageCrashed(error));
+    });
+    await recorder.goto(`${server.baseUrl}/recorder/`, { timeout: CONNECT_TIMEOUT_MS });
+    await recorder.evaluate(
+      (options) =>
+        (globalThis as unknown as { startCapture: (o: RecorderOptions) => Promise<unknown> }).startCapture(
+          options,
+        ),
+      this.#recorderOptions(server),
+    );
+    await this.#capture.synchronise();
+    this.#capture.events.on('failed', (error) => {
+      this.#die(error);
+    });
+    await page.bringToFront();
+  }
+
+  #recorderOptions(server: TemplateServer): RecorderOptions {
+    const { width, height, framerate, videoBitrateKbps, keyFrameIntervalS } = this.#options;
+    return {
+      socketUrl: `ws://127.0.0.1:${server.port}${this.#socket.path}`,
+      width,
+      height,
+      framerate,
+      codec: h264CodecString(width, height, framerate),
+      bitrateBps: videoBitrateKbps * 1000,
+      keyFrameIntervalUs: Math.round(keyFrameIntervalS * 1e6),
+      fillIntervalUs: Math.max(STILL_PICTURE_INTERVAL_US, Math.round(1e6 / framerate)),
+    };
+  }
+
+  #startSignal(): Promise<void> {
+    return this.#options.awaitStartSignal
+      ? new Promise<void>((resolve) => {
+          this.#console.events.once('start_recording', () => {
+            resolve();
+          });
+        })
+      : Promise.resolve();
+  }
+
+  async #awaitStart(page: Page, started: Promise<void>, url: string): Promise<void> {
+    const { startTimeoutMs } = this.#options;
+    let poll: NodeJS.Timeout | undefined;
+    let deadline: NodeJS.Timeout | undefined;
+    const refused = new Promise<never>((_resolve, reject) => {
+      poll = setInterval(() => {
+        this.#throwPageError(page).catch(reject);
+      }, ERROR_POLL_MS);
+      deadline = setTimeout(() => {
+        reject(startSignalMissing(url, startTimeoutMs, this.#console.lastWords()));
+      }, startTimeoutMs);
+    });
+    try {
+      await Promise.race([started, refused]);
+    } finally {
+      clearInterval(poll);
+      clearTimeout(deadline);
+    }
+  }
+
+  async #throwPageError(page: Page): Promise<void> {
+    const text = await pageErrorText(page);
+    if (text !== '') {
+      throw new ServiceError('invalid_argument', `template error: ${text}`);
+    }
+  }
+
+  async #record(): Promise<void> {
+    const { width, height, audioCodec } = this.#options;
+    this.#emit(() => {
+      this.events.emit('format', { kind: 'video', codec: 'h264', width, height });
+    });
+    if (audioCodec !== 'none') {
+      this.#startTranscoder(audioCodec);
+    }
+    this.#capture.events.on('video', (packet) => {
+      this.#emitPacket(packet);
+    });
+    await this.#capture.record();
+    this.#isRecording = true;
+  }
+
+  #startTranscoder(codec: 'aac' | 'opus'): void {
+    const { ffmpegPath, audioBitrateKbps: bitrateKbps, audioSampleRateHz, logger } = this.#options;
+    const transcoder = createAudioTranscoder({
+      ffmpegPath,
+      input: { codec: 'pcm_s16le', sampleRateHz: CAPTURE_SAMPLE_RATE_HZ, channels: 2 },
+      output:
+        codec === 'opus'
+          ? { codec, sampleRateHz: 48_000, channels: 2, bitrateKbps }
+          : { codec, sampleRateHz: audioSampleRateHz, channels: 2, bitrateKbps },
+      logger,
+    });
+    this.#transcoder = this.#own(transcoder, () => transcoder.close());
+    transcoder.events.on('format', (format) => {
+      this.#emit(() => {
+        this.events.emit('format', format);
+      });
+    });
+    transcoder.events.on('packet', (packet) => {
+      this.#emitPacket(packet);
+    });
+    transcoder.events.on('closed', ({ error }) => {
+      if (error !== undefined) {
+        this.#die(ServiceError.from(error));
+      }
+    });
+    this.#capture.events.on('pcm', (pcm) => {
+      transcoder.write(pcm);
+    });
+  }
+
+  async #stop(): Promise<void> {
+    this.#hasEnded = true;
+    if (this.#isRecording) {
+      await this.#capture.stop();
+      await this.#transcoder?.close();
+      this.#release();
+      this.#options.logger.info({ ...this.#capture.stats }, 'page capture stopped');
+    }
+  }
+
+  async #close(cause: string): Promise<void> {
+    this.#hasEnded = true;
+    this.#die(new ServiceError('canceled', `page source closed: ${cause}`));
+    this.#capture.close();
+    this.#socket.close();
+    await this.#freeAll();
+    // A start still under way may have opened more meanwhile.
+    await this.#starting?.catch(() => undefined);
+    await this.#freeAll();
+    this.events.removeAll();
+  }
+
+  /** The last one opened goes first. */
+  async #freeAll(): Promise<void> {
+    for (let free = this.#cleanups.pop(); free !== undefined; free = this.#cleanups.pop()) {
+      await free();
+    }
+  }
+
+  #own<Resource>(resource: Resource, free: () => Promise<void>): Resource {
+    this.#cleanups.push(free);
+    return resource;
+  }
+
+  #emitPacket(packet: EncodedPacket): void {
+    this.#emit(() => {
+      this.events.emit('packet', packet);
+    });
+  }
+
+  #emit(send: () => void): void {
+    if (this.#held === undefined) {
+      send();
+    } else {
+      this.#held.push(send);
+    }
+  }
+
+  #release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const send of held) {
+      send();
+    }
+  }
+
+  #end(): void {
+    if (this.#isRecording && !this.#hasEnded) {
+      this.#hasEnded = true;
+      this.events.emit('ended', { reason: 'source_closed' });
+    }
+  }
+
+  #fail(error: ServiceError): void {
+    if (this.#isRecording && !this.#hasEnded) {
+      this.#hasEnded = true;
+      this.events.emit('ended', { reason: 'failed', error });
+    }
+  }
+}
+
+function pageCrashed(error: Error): ServiceError {
+  return new ServiceError('internal', `the page crashed: ${messageOf(error)}; the recording stops here`, {
+    retryable: true,
+    cause: error,
+  });
+}
+
+function startSignalMissing(url: string, timeoutMs: number, lastWords: string): ServiceError {
+  const { origin, pathname } = new URL(url);
+  const said = lastWords === '' ? 'its console stayed silent' : `its console last said: ${lastWords}`;
+  return new ServiceError(
+    'failed_precondition',
+    `Start signal not received: ${origin}${pathname} did not print START_RECORDING within ${timeoutMs / 1000} s; ${said}`,
+  );
+}

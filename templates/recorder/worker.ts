@@ -1,0 +1,270 @@
+import { HEADER_BYTES, writeHeader } from '../../services/egress/capture/packet-framing.ts';
+import type {
+  RecorderCommand,
+  RecorderEvent,
+  RecorderOptions,
+  RecorderStats,
+} from '../../services/egress/capture/recorder-protocol.ts';
+
+type Start = {
+  options: RecorderOptions;
+  video: ReadableStream<VideoFrame>;
+  audio: ReadableStream<AudioData> | undefined;
+};
+
+/** Frames waiting inside the encoder before new ones are dropped: memory stays flat on a slow machine. */
+const MAX_ENCODER_QUEUE = 3;
+const MAX_SOCKET_BACKLOG_BYTES = 4_000_000;
+const STATS_INTERVAL_MS = 5_000;
+const MAX_FRAMES_UNDER_WAY = 32;
+/** Frames come on a 16.7 ms raster: a key frame may be this early rather than a whole frame late. */
+const KEY_SLACK_US = 5_000;
+
+const nowUs = (): number => performance.now() * 1000;
+
+class Recorder {
+  readonly #options: RecorderOptions;
+  readonly #socket: WebSocket;
+  readonly #encoder: VideoEncoder;
+  readonly #arrivalsUs = new Map<number, number>();
+  readonly #stats: RecorderStats = {
+    framesCaptured: 0,
+    framesEncoded: 0,
+    framesFilled: 0,
+    framesDropped: 0,
+    pcmDropped: 0,
+  };
+  #recording = false;
+  #wantKey = true;
+  #lastKeyUs = -Infinity;
+  #lastFrame: VideoFrame | undefined;
+  #lastFrameArrivalUs = 0;
+  #lastTimestampUs = -Infinity;
+  #sequence = 0;
+
+  constructor(options: RecorderOptions, socket: WebSocket) {
+    this.#options = options;
+    this.#socket = socket;
+    this.#encoder = new VideoEncoder({
+      output: (chunk) => this.#sendVideo(chunk),
+      error: (error) => this.#fail(`video encoder: ${error.message}`),
+    });
+    this.#encoder.configure({
+      codec: options.codec,
+      width: options.width,
+      height: options.height,
+      bitrate: options.bitrateBps,
+      framerate: options.framerate,
+      latencyMode: 'realtime',
+      bitrateMode: 'variable',
+      hardwareAcceleration: 'prefer-software',
+      avc: { format: 'annexb' },
+    });
+    socket.onmessage = (event: MessageEvent<string>) => {
+      this.#obey(JSON.parse(event.data) as RecorderCommand);
+    };
+    setInterval(() => this.#fill(), options.fillIntervalUs / 2000);
+    setInterval(() => this.#tell({ type: 'stats', stats: this.#stats }), STATS_INTERVAL_MS);
+  }
+
+  async readVideo(stream: ReadableStream<VideoFrame>): Promise<void> {
+    const reader = stream.getReader();
+    for (;;) {
+      const { value: frame, done } = await reader.read();
+      if (done) {
+        this.#fail('the captured tab is gone');
+        return;
+      }
+      this.#stats.framesCaptured += 1;
+      this.#lastFrame?.close();
+      this.#lastFrame = frame;
+      this.#lastFrameArrivalUs = nowUs();
+      this.#encode(frame, this.#lastFrameArrivalUs);
+    }
+  }
+
+  async readAudio(stream: ReadableStream<AudioData>): Promise<void> {
+    const reader = stream.getReader();
+    for (;;) {
+      const { value: samples, done } = await reader.read();
+      if (done) {
+        return;
+      }
+      this.#sendPcm(samples);
+      samples.close();
+    }
+  }
+
+  #obey(command: RecorderCommand): void {
+    switch (command.type) {
+      case 'clock':
+        this.#tell({ type: 'clock', id: command.id, workerUs: nowUs() });
+        return;
+      case 'record':
+        this.#recording = true;
+        this.#wantKey = true;
+        this.#repeatLast();
+        return;
+      case 'keyframe':
+        this.#wantKey = true;
+        return;
+      case 'stop':
+        void this.#stop();
+        return;
+    }
+  }
+
+  #encode(frame: VideoFrame, arrivalUs: number): void {
+    if (!this.#recording) {
+      return;
+    }
+    if (
+      this.#encoder.state !== 'configured' ||
+      this.#encoder.encodeQueueSize > MAX_ENCODER_QUEUE ||
+      this.#socket.bufferedAmount > MAX_SOCKET_BACKLOG_BYTES
+    ) {
+      this.#stats.framesDropped += 1;
+      return;
+    }
+    if (frame.timestamp <= this.#lastTimestampUs) {
+      // A repeated picture took this frame's place by a hair; the newer picture must not be lost for it.
+      const restamped = new VideoFrame(frame, { timestamp: this.#lastTimestampUs + 1_000 });
+      this.#encodeAt(restamped, arrivalUs);
+      restamped.close();
+    } else {
+      this.#encodeAt(frame, arrivalUs);
+    }
+  }
+
+  #encodeAt(frame: VideoFrame, arrivalUs: number): void {
+    const timestampUs = frame.timestamp;
+    const keyFrame =
+      this.#wantKey || timestampUs >= this.#lastKeyUs + this.#options.keyFrameIntervalUs - KEY_SLACK_US;
+    if (keyFrame) {
+      this.#wantKey = false;
+      this.#lastKeyUs = timestampUs;
+    }
+    this.#lastTimestampUs = timestampUs;
+    this.#arrivalsUs.set(timestampUs, arrivalUs);
+    if (this.#arrivalsUs.size > MAX_FRAMES_UNDER_WAY) {
+      // The encoder's rate control skips frames without a word.
+      this.#arrivalsUs.delete(this.#arrivalsUs.keys().next().value ?? 0);
+    }
+    this.#encoder.encode(frame, { keyFrame });
+  }
+
+  /** Chrome yields no frame while nothing on the page moves; the last one is repeated then. */
+  #fill(): void {
+    if (nowUs() - this.#lastFrameArrivalUs >= this.#options.fillIntervalUs) {
+      this.#repeatLast();
+    }
+  }
+
+  #repeatLast(): void {
+    const last = this.#lastFrame;
+    if (last === undefined || !this.#recording) {
+      return;
+    }
+    const arrivalUs = nowUs();
+    const timestamp = last.timestamp + Math.round(arrivalUs - this.#lastFrameArrivalUs);
+    const repeated = new VideoFrame(last, { timestamp });
+    last.close();
+    this.#lastFrame = repeated;
+    this.#lastFrameArrivalUs = arrivalUs;
+    this.#stats.framesFilled += 1;
+    this.#encode(repeated, arrivalUs);
+  }
+
+  #sendVideo(chunk: EncodedVideoChunk): void {
+    const message = new Uint8Array(HEADER_BYTES + chunk.byteLength);
+    chunk.copyTo(message.subarray(HEADER_BYTES));
+    writeHeader(message, {
+      kind: 'video',
+      key: chunk.type === 'key',
+      captureUs: chunk.timestamp,
+      arrivalUs: this.#arrivalsUs.get(chunk.timestamp) ?? nowUs(),
+      sequence: this.#sequence++,
+    });
+    this.#arrivalsUs.delete(chunk.timestamp);
+    this.#stats.framesEncoded += 1;
+    this.#socket.send(message);
+  }
+
+  #sendPcm(samples: AudioData): void {
+    if (!this.#recording) {
+      return;
+    }
+    if (this.#socket.bufferedAmount > MAX_SOCKET_BACKLOG_BYTES) {
+      this.#stats.pcmDropped += 1;
+      return;
+    }
+    const { numberOfFrames, numberOfChannels, sampleRate, timestamp } = samples;
+    const message = new Uint8Array(HEADER_BYTES + numberOfFrames * 4);
+    const interleaved = new DataView(message.buffer, HEADER_BYTES);
+    const plane = new Float32Array(numberOfFrames);
+    for (let channel = 0; channel < 2; channel += 1) {
+      samples.copyTo(plane, { planeIndex: Math.min(channel, numberOfChannels - 1), format: 'f32-planar' });
+      for (let index = 0; index < numberOfFrames; index += 1) {
+        const level = Math.max(-1, Math.min(1, plane[index] ?? 0));
+        interleaved.setInt16((index * 2 + channel) * 2, Math.round(level * 32_767), true);
+      }
+    }
+    writeHeader(message, {
+      kind: 'pcm',
+      sampleRateHz: sampleRate,
+      captureUs: timestamp,
+      arrivalUs: nowUs(),
+      sequence: this.#sequence++,
+    });
+    this.#socket.send(message);
+  }
+
+  async #stop(): Promise<void> {
+    this.#repeatLast();
+    this.#recording = false;
+    if (this.#encoder.state === 'configured') {
+      await this.#encoder.flush();
+    }
+    this.#tell({ type: 'stopped', stats: this.#stats });
+  }
+
+  #tell(event: RecorderEvent): void {
+    if (this.#socket.readyState === WebSocket.OPEN) {
+      this.#socket.send(JSON.stringify(event));
+    }
+  }
+
+  #fail(message: string): void {
+    this.#tell({ type: 'error', message });
+  }
+}
+
+async function start({ options, video, audio }: Start): Promise<void> {
+  const support = await VideoEncoder.isConfigSupported({
+    codec: options.codec,
+    width: options.width,
+    height: options.height,
+    avc: { format: 'annexb' },
+  });
+  if (support.supported !== true) {
+    throw new Error(`this browser cannot encode ${options.codec} at ${options.width}x${options.height}`);
+  }
+  const socket = new WebSocket(options.socketUrl);
+  await new Promise<void>((resolve, reject) => {
+    socket.onopen = () => resolve();
+    socket.onerror = () => reject(new Error('the capture socket refused the recorder'));
+  });
+  const recorder = new Recorder(options, socket);
+  void recorder.readVideo(video);
+  if (audio !== undefined) {
+    void recorder.readAudio(audio);
+  }
+}
+
+globalThis.onmessage = (event: MessageEvent<Start>) => {
+  start(event.data).then(
+    () => globalThis.postMessage({ ready: true }),
+    (error: unknown) =>
+      globalThis.postMessage({ error: error instanceof Error ? error.message : String(error) }),
+  );
+};
