@@ -1,0 +1,150 @@
+import { SequenceUnwrapper, sequenceDistance } from '../rtp/sequence.ts';
+
+export type ReorderedPacket = {
+  /** Unwrapped sequence number. */
+  sequence: number;
+  /** RTP timestamp as on the wire. */
+  timestamp: number;
+  marker: boolean;
+  payload: Uint8Array;
+  arrivalUs: number;
+};
+
+export type ReorderBufferOptions = {
+  /** How long to wait for a missing packet before it counts as lost. */
+  maxWaitUs: number;
+  /** Hard bound on packets held back; reaching it gives up on the oldest gap. */
+  maxPackets: number;
+  onPacket: (packet: ReorderedPacket) => void;
+  /** `count` packets in front of the next onPacket will never come. */
+  onLost: (count: number) => void;
+};
+
+type Missing = { sinceUs: number; lastRequestUs: number; requests: number };
+
+/** A jump this far is a restarted sender, not loss (RFC 3550 appendix A.1, MAX_DROPOUT). */
+const MAX_DROPOUT = 3000;
+/** After this many requests for one packet it is not asked for any more, only waited for. */
+const MAX_REQUESTS = 12;
+
+/** Puts packets in sequence order, without delay when nothing is missing, and knows which ones to ask for again. */
+export class ReorderBuffer {
+  readonly #options: ReorderBufferOptions;
+  readonly #held = new Map<number, ReorderedPacket>();
+  readonly #missing = new Map<number, Missing>();
+  #unwrapper = new SequenceUnwrapper();
+  #next: number | undefined;
+  #highest = 0;
+
+  constructor(options: ReorderBufferOptions) {
+    this.#options = options;
+  }
+
+  get missingCount(): number {
+    return this.#missing.size;
+  }
+
+  /** Unwrapped number the RTX packet's original sequence number stands for. */
+  push(sequenceNumber: number, packet: Omit<ReorderedPacket, 'sequence'>): 'new' | 'late' | 'duplicate' {
+    if (
+      this.#next !== undefined &&
+      Math.abs(sequenceDistance(sequenceNumber, this.#highest & 0xffff)) > MAX_DROPOUT
+    ) {
+      this.#restart();
+    }
+    const sequence = this.#unwrapper.unwrap(sequenceNumber);
+    if (this.#next === undefined) {
+      this.#next = sequence;
+      this.#highest = sequence - 1;
+    }
+    if (sequence < this.#next) {
+      return 'late';
+    }
+    if (this.#held.has(sequence)) {
+      return 'duplicate';
+    }
+    this.#missing.delete(sequence);
+    for (let gap = this.#highest + 1; gap < sequence; gap += 1) {
+      this.#missing.set(gap, {
+        sinceUs: packet.arrivalUs,
+        lastRequestUs: Number.NEGATIVE_INFINITY,
+        requests: 0,
+      });
+    }
+    this.#highest = Math.max(this.#highest, sequence);
+    if (sequence === this.#next) {
+      this.#next += 1;
+      this.#options.onPacket({ sequence, ...packet });
+      this.#release();
+    } else {
+      this.#held.set(sequence, { sequence, ...packet });
+      while (this.#held.size > this.#options.maxPackets) {
+        this.#skipGap();
+      }
+    }
+    return 'new';
+  }
+
+  /** Gives up on packets that were missing for too long. */
+  expire(nowUs: number): void {
+    for (;;) {
+      const oldest = this.#next === undefined ? undefined : this.#missing.get(this.#next);
+      if (oldest === undefined || nowUs - oldest.sinceUs < this.#options.maxWaitUs) {
+        return;
+      }
+      this.#skipGap();
+    }
+  }
+
+  /** Sequence numbers (16 bit, ascending) to request now; each at most every `intervalUs`. */
+  takeRequests(nowUs: number, intervalUs: number): number[] {
+    const wanted: number[] = [];
+    for (const [sequence, missing] of this.#missing) {
+      if (missing.requests < MAX_REQUESTS && nowUs - missing.lastRequestUs >= intervalUs) {
+        missing.lastRequestUs = nowUs;
+        missing.requests += 1;
+        wanted.push(sequence & 0xffff);
+      }
+    }
+    return wanted;
+  }
+
+  #release(): void {
+    let next = this.#next ?? 0;
+    for (;;) {
+      const packet = this.#held.get(next);
+      if (packet === undefined) {
+        break;
+      }
+      this.#held.delete(next);
+      next += 1;
+      this.#next = next;
+      this.#options.onPacket(packet);
+    }
+  }
+
+  /** Moves to the next packet that is there. */
+  #skipGap(): void {
+    const start = this.#next ?? 0;
+    let next = start;
+    while (next <= this.#highest && !this.#held.has(next)) {
+      this.#missing.delete(next);
+      next += 1;
+    }
+    this.#next = next;
+    if (next > start) {
+      this.#options.onLost(next - start);
+    }
+    this.#release();
+  }
+
+  #restart(): void {
+    while (this.#held.size > 0) {
+      this.#skipGap();
+    }
+    this.#missing.clear();
+    this.#next = undefined;
+    this.#unwrapper = new SequenceUnwrapper();
+    this.#options.onLost(1);
+  }
+}

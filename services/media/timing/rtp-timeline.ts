@@ -1,0 +1,85 @@
+import { TimestampUnwrapper } from '../rtp/sequence.ts';
+import type { PublisherClock } from './publisher-clock.ts';
+
+/** While a correction is under way, time runs at most this much faster or slower than the media. */
+const MAX_SLEW = 0.1;
+/** Forward corrections beyond this are made at once: slewing them would keep tracks apart for too long. */
+const JUMP_US = 2_000_000;
+/** Packets looked at for the least delayed one before the first sender report. */
+const START_WINDOW_US = 500_000;
+
+/**
+ * Presentation times of one RTP stream on the session clock. Before the first sender report the stream is placed by
+ * arrival; from then on by the publisher's clock. Times never go backwards in RTP order and never jump back.
+ */
+export class RtpTimeline {
+  readonly #clockRateHz: number;
+  readonly #clock: PublisherClock;
+  #unwrapper = new TimestampUnwrapper();
+  /** Session time = media time + offset. */
+  #offsetUs: number | undefined;
+  #targetUs = 0;
+  #lastMediaUs = 0;
+  #lastPtsUs = Number.NEGATIVE_INFINITY;
+  #firstArrivalUs = 0;
+  #report: { mediaUs: number; ntpUs: number } | undefined;
+
+  constructor(options: { clockRateHz: number; clock: PublisherClock }) {
+    this.#clockRateHz = options.clockRateHz;
+    this.#clock = options.clock;
+  }
+
+  /** Presentation time of a frame. Call in decode order. */
+  ptsUs(timestamp: number, arrivalUs: number): number {
+    const mediaUs = this.#mediaUs(timestamp);
+    if (this.#offsetUs === undefined) {
+      this.#offsetUs = arrivalUs - mediaUs;
+      this.#targetUs = this.#offsetUs;
+      this.#firstArrivalUs = arrivalUs;
+      this.#lastMediaUs = mediaUs;
+    }
+    if (this.#report !== undefined) {
+      this.#targetUs = this.#clock.toSessionUs(this.#report.ntpUs) - this.#report.mediaUs;
+    } else if (arrivalUs - this.#firstArrivalUs < START_WINDOW_US) {
+      this.#targetUs = Math.min(this.#targetUs, arrivalUs - mediaUs);
+    }
+    this.#approach(Math.max(0, mediaUs - this.#lastMediaUs));
+    this.#lastMediaUs = Math.max(this.#lastMediaUs, mediaUs);
+    const ptsUs = Math.round(mediaUs + this.#offsetUs);
+    // B-frames come out of order within the stream; only equal RTP order is kept rising.
+    const result = mediaUs >= this.#lastMediaUs ? Math.max(ptsUs, this.#lastPtsUs + 1) : ptsUs;
+    this.#lastPtsUs = Math.max(this.#lastPtsUs, result);
+    return result;
+  }
+
+  /** Feeds a sender report: this RTP timestamp was captured at this NTP time. */
+  onReport(report: { timestamp: number; ntpUs: number; arrivalUs: number }): void {
+    const mediaUs = this.#mediaUs(report.timestamp);
+    if (!this.#clock.isSet) {
+      const offsetUs = this.#offsetUs ?? report.arrivalUs - mediaUs;
+      this.#clock.set(mediaUs + offsetUs - report.ntpUs);
+    }
+    this.#clock.onReport(report.ntpUs, report.arrivalUs);
+    if (this.#offsetUs === undefined) {
+      this.#offsetUs = this.#clock.toSessionUs(report.ntpUs) - mediaUs;
+      this.#firstArrivalUs = report.arrivalUs;
+      this.#lastMediaUs = mediaUs;
+    }
+    this.#report = { mediaUs, ntpUs: report.ntpUs };
+  }
+
+  #approach(elapsedMediaUs: number): void {
+    const differenceUs = this.#targetUs - (this.#offsetUs ?? 0);
+    if (differenceUs === 0) {
+      return;
+    }
+    const limitUs = elapsedMediaUs * MAX_SLEW;
+    const stepUs =
+      differenceUs > JUMP_US ? differenceUs : Math.max(-limitUs, Math.min(limitUs, differenceUs));
+    this.#offsetUs = (this.#offsetUs ?? 0) + stepUs;
+  }
+
+  #mediaUs(timestamp: number): number {
+    return (this.#unwrapper.unwrap(timestamp) * 1_000_000) / this.#clockRateHz;
+  }
+}

@@ -1,0 +1,142 @@
+import { createHash } from 'node:crypto';
+import { DtlsClient, DtlsServer, RTCDtlsTransport, type DtlsSocket } from 'werift';
+import { ServiceError } from '../base/errors.ts';
+import { SRTP_PROFILES, SRTP_PROFILE_PREFERENCE, SrtpSession, srtpProfileById } from '../media/rtp/srtp.ts';
+
+type WeriftOptions = ConstructorParameters<typeof DtlsClient>[0];
+
+export type LocalCertificate = {
+  certPem: string;
+  keyPem: string;
+  signatureHash: NonNullable<WeriftOptions['signatureHash']>;
+  /** SHA-256, upper-case hex pairs joined by ':'. */
+  fingerprint: string;
+};
+
+/** One self-signed certificate per process; making one costs several milliseconds. */
+export async function localCertificate(): Promise<LocalCertificate> {
+  const certificate = await RTCDtlsTransport.SetupCertificate();
+  const fingerprint = certificate.getFingerprints().find(({ algorithm }) => algorithm === 'sha-256')?.value;
+  if (fingerprint === undefined) {
+    throw new ServiceError('internal', 'the DTLS certificate has no SHA-256 fingerprint');
+  }
+  return {
+    certPem: certificate.certPem,
+    keyPem: certificate.privateKey,
+    signatureHash: certificate.signatureHash,
+    fingerprint: fingerprint.toUpperCase(),
+  };
+}
+
+/** DTLS 1.2 over datagrams that somebody else carries; gives the SRTP session keys it negotiated. */
+export class DtlsSession {
+  onApplicationData: (data: Buffer) => void = () => undefined;
+  /** The peer closed the connection or broke the protocol. */
+  onClosed: (cause: string) => void = () => undefined;
+  readonly #role: 'client' | 'server';
+  readonly #socket: DtlsSocket;
+  readonly #carrier: {
+    type: string;
+    closed: boolean;
+    address: unknown;
+    onData: (data: Buffer) => void;
+    send: (data: Buffer) => Promise<void>;
+    close: () => Promise<void>;
+  };
+
+  constructor(options: {
+    role: 'client' | 'server';
+    certificate: LocalCertificate;
+    send: (datagram: Buffer) => void;
+  }) {
+    this.#role = options.role;
+    this.#carrier = {
+      type: 'ice',
+      closed: false,
+      address: {},
+      onData: () => undefined,
+      send: (data) => {
+        options.send(data);
+        return Promise.resolve();
+      },
+      close: () => Promise.resolve(),
+    };
+    const config: WeriftOptions = {
+      cert: options.certificate.certPem,
+      key: options.certificate.keyPem,
+      signatureHash: options.certificate.signatureHash,
+      transport: this.#carrier as unknown as WeriftOptions['transport'],
+      srtpProfiles: SRTP_PROFILE_PREFERENCE.map((name) => SRTP_PROFILES[name].id) as NonNullable<
+        WeriftOptions['srtpProfiles']
+      >,
+      extendedMasterSecret: true,
+    };
+    this.#socket =
+      options.role === 'client'
+        ? new DtlsClient(config)
+        : new DtlsServer({ ...config, certificateRequest: true });
+    this.#socket.onData.subscribe((data) => this.onApplicationData(data));
+    this.#socket.onClose.subscribe(() => this.onClosed('the peer closed DTLS'));
+  }
+
+  /** Feeds a datagram whose first byte is 20–63 (RFC 7983). */
+  receive(datagram: Buffer): void {
+    this.#carrier.onData(datagram);
+  }
+
+  /**
+   * Resolves with the SRTP session once the handshake is done and the peer's certificate matches the fingerprint from
+   * signalling. The caller has the time limit. @throws ServiceError unavailable | permission_denied.
+   */
+  async handshake(remoteFingerprint: string): Promise<SrtpSession> {
+    await new Promise<void>((resolve, reject) => {
+      const fail = (error: unknown): void => {
+        reject(new ServiceError('unavailable', 'the DTLS handshake failed', { cause: error }));
+      };
+      this.#socket.onConnect.once(() => resolve());
+      this.#socket.onError.once(fail);
+      if (this.#socket instanceof DtlsClient) {
+        this.#socket.connect().catch(fail);
+      }
+    });
+    const certificate = this.#socket.remoteCertificate;
+    const digest = certificate === undefined ? '' : createHash('sha256').update(certificate).digest('hex');
+    if (digest.toUpperCase() !== remoteFingerprint.replaceAll(':', '').toUpperCase()) {
+      throw new ServiceError(
+        'permission_denied',
+        'the DTLS certificate does not match the fingerprint from signalling',
+        { blame: 'destination' },
+      );
+    }
+    const profile = srtpProfileById(this.#socket.srtp.srtpProfile ?? 0);
+    if (profile === undefined) {
+      throw new ServiceError('unavailable', 'the server agreed to none of our SRTP profiles');
+    }
+    const { masterKeyLength, masterSaltLength } = SRTP_PROFILES[profile];
+    const keys = this.#socket.extractSessionKeys(masterKeyLength, masterSaltLength) as Record<
+      'localKey' | 'localSalt' | 'remoteKey' | 'remoteSalt',
+      Buffer
+    >;
+    return new SrtpSession({
+      profile,
+      local: { key: keys.localKey, salt: keys.localSalt },
+      remote: { key: keys.remoteKey, salt: keys.remoteSalt },
+    });
+  }
+
+  get role(): 'client' | 'server' {
+    return this.#role;
+  }
+
+  async send(data: Buffer): Promise<void> {
+    if (!this.#carrier.closed) {
+      await this.#socket.send(data);
+    }
+  }
+
+  close(): void {
+    this.#carrier.closed = true;
+    this.onApplicationData = () => undefined;
+    this.onClosed = () => undefined;
+  }
+}

@@ -1,0 +1,210 @@
+import type { Logger } from '../base/logger.ts';
+import { createDepacketizer } from '../media/packetize/depacketizer.ts';
+import { FrameAssembler, type ReceivedFrame } from '../media/packetize/frame-assembler.ts';
+import { ReorderBuffer } from '../media/packetize/reorder-buffer.ts';
+import { readU16 } from '../media/rtp/bytes.ts';
+import { compactNtp, ntpToUs } from '../media/rtp/ntp.ts';
+import { buildNack, buildPli } from '../media/rtp/rtcp-build.ts';
+import type { ReceptionReport, SenderReport } from '../media/rtp/rtcp.ts';
+import { rtpMarker, rtpSequenceNumber, rtpTimestamp, unpaddedLength } from '../media/rtp/rtp-header.ts';
+import { monotonicUs } from '../base/clock.ts';
+import type { PublisherClock } from '../media/timing/publisher-clock.ts';
+import { RtpTimeline } from '../media/timing/rtp-timeline.ts';
+import type { AudioCodec, VideoCodec } from '../model/packet.ts';
+import { ReceptionStats } from './reception-stats.ts';
+
+export type ReceiveStreamOptions = {
+  kind: 'video' | 'audio';
+  codec: VideoCodec | AudioCodec;
+  ssrc: number;
+  clockRateHz: number;
+  /** The answer allows NACK. */
+  nack: boolean;
+  /** SSRC of our own reports. */
+  localSsrc: number;
+  clock: PublisherClock;
+  logger: Logger;
+  roundTripMs: () => number;
+  sendRtcp: (packet: Buffer) => void;
+  onFrame: (frame: ReceivedFrame & { ptsUs: number }) => void;
+  onLost: (packets: number) => void;
+  /** Ends with these bytes: made by the server, not by the publisher (JoinResponse.sif_trailer). Empty = none. */
+  serverFrameTrailer: Uint8Array;
+};
+
+/** Without NACK there is only reordering to wait for. */
+const WAIT_US = { nack: 1_000_000, reorder: 100_000 } as const;
+const MAX_HELD_PACKETS = 4096;
+const NACK_INTERVAL_MS = 40;
+const TICK_MS = 15;
+const PLI_INTERVAL_US = 500_000;
+
+/** One incoming RTP stream from packet to frame, with the feedback that keeps it complete. */
+export class ReceiveStream {
+  readonly stats: ReceptionStats;
+  readonly #options: ReceiveStreamOptions;
+  readonly #buffer: ReorderBuffer;
+  readonly #assembler: FrameAssembler;
+  readonly #timeline: RtpTimeline;
+  readonly #rtxStats: ReceptionStats;
+  #rtxSsrc = 0;
+  #lastPliUs = Number.NEGATIVE_INFINITY;
+  #keyframeWanted = false;
+  #timer: NodeJS.Timeout | undefined;
+  #lastReport: { compact: number; arrivalUs: number } | undefined;
+
+  constructor(options: ReceiveStreamOptions) {
+    this.#options = options;
+    this.stats = new ReceptionStats(options.clockRateHz);
+    this.#rtxStats = new ReceptionStats(options.clockRateHz);
+    this.#timeline = new RtpTimeline({ clockRateHz: options.clockRateHz, clock: options.clock });
+    this.#assembler = new FrameAssembler({
+      depacketizer: createDepacketizer(options.codec),
+      onFrame: (frame) => {
+        this.#keyframeWanted = false;
+        options.onFrame({ ...frame, ptsUs: this.#timeline.ptsUs(frame.timestamp, frame.arrivalUs) });
+      },
+      onKeyframeNeeded: () => {
+        if (options.kind === 'video') {
+          this.requestKeyframe();
+        }
+      },
+    });
+    this.#buffer = new ReorderBuffer({
+      maxWaitUs: options.nack ? WAIT_US.nack : WAIT_US.reorder,
+      maxPackets: MAX_HELD_PACKETS,
+      onPacket: (packet) => this.#assembler.push(packet),
+      onLost: (count) => {
+        options.onLost(count);
+        this.#assembler.lost();
+      },
+    });
+  }
+
+  get ssrc(): number {
+    return this.#options.ssrc;
+  }
+
+  /** A packet on the media SSRC. */
+  onPacket(packet: Buffer, payload: Buffer, arrivalUs: number): void {
+    const length = unpaddedLength(packet, payload);
+    if (length < 0) {
+      return;
+    }
+    const sequenceNumber = rtpSequenceNumber(packet);
+    const timestamp = rtpTimestamp(packet);
+    this.stats.onPacket(sequenceNumber, timestamp, arrivalUs);
+    this.#insert(sequenceNumber, timestamp, rtpMarker(packet), payload.subarray(0, length), arrivalUs);
+  }
+
+  /** A packet on the RTX SSRC (RFC 4588). */
+  onRtxPacket(packet: Buffer, payload: Buffer, arrivalUs: number): void {
+    const length = unpaddedLength(packet, payload);
+    this.#rtxStats.onPacket(rtpSequenceNumber(packet), rtpTimestamp(packet), arrivalUs);
+    if (length <= 2) {
+      // Probing padding has no original sequence number.
+      return;
+    }
+    const original = readU16(payload, 0);
+    this.#insert(original, rtpTimestamp(packet), rtpMarker(packet), payload.subarray(2, length), arrivalUs);
+  }
+
+  setRtxSsrc(ssrc: number): void {
+    this.#rtxSsrc = ssrc;
+  }
+
+  onSenderReport(report: SenderReport, arrivalUs: number): void {
+    this.#lastReport = { compact: compactNtp(report.ntpSeconds, report.ntpFraction), arrivalUs };
+    if (report.ntpSeconds !== 0 || report.ntpFraction !== 0) {
+      this.#timeline.onReport({
+        timestamp: report.rtpTimestamp,
+        ntpUs: ntpToUs(report.ntpSeconds, report.ntpFraction),
+        arrivalUs,
+      });
+    }
+  }
+
+  receptionReports(nowUs: number): ReceptionReport[] {
+    const reports: ReceptionReport[] = [];
+    const media = this.stats.report(this.#options.ssrc, nowUs, this.#lastReport);
+    if (media !== undefined) {
+      reports.push(media);
+    }
+    const rtx = this.#rtxSsrc === 0 ? undefined : this.#rtxStats.report(this.#rtxSsrc, nowUs, undefined);
+    if (rtx !== undefined) {
+      reports.push(rtx);
+    }
+    return reports;
+  }
+
+  /** At most one PLI per 500 ms; while a key frame is due, one goes out every time that has passed. */
+  requestKeyframe(): void {
+    this.#keyframeWanted = true;
+    this.#sendPli(monotonicUs());
+  }
+
+  /** Frames begin with the next key frame (again). */
+  waitForKey(): void {
+    if (this.#options.kind === 'video') {
+      this.#assembler.waitForKey();
+    }
+  }
+
+  /** Periodic work, about once a second. */
+  tick(nowUs: number): void {
+    if (this.#keyframeWanted) {
+      this.#sendPli(nowUs);
+    }
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#keyframeWanted = false;
+  }
+
+  #insert(
+    sequenceNumber: number,
+    timestamp: number,
+    marker: boolean,
+    payload: Uint8Array,
+    arrivalUs: number,
+  ): void {
+    const padded = endsWith(payload, this.#options.serverFrameTrailer) ? payload.subarray(0, 0) : payload;
+    this.#buffer.push(sequenceNumber, { timestamp, marker, payload: padded, arrivalUs });
+    if (this.#buffer.missingCount > 0) {
+      this.#timer ??= setTimeout(() => this.#repair(), TICK_MS);
+    }
+  }
+
+  #repair(): void {
+    this.#timer = undefined;
+    const nowUs = monotonicUs();
+    this.#buffer.expire(nowUs);
+    if (this.#options.nack) {
+      const intervalUs = (NACK_INTERVAL_MS + this.#options.roundTripMs()) * 1000;
+      const wanted = this.#buffer.takeRequests(nowUs, intervalUs);
+      if (wanted.length > 0) {
+        this.#options.sendRtcp(buildNack(this.#options.localSsrc, this.#options.ssrc, wanted));
+      }
+    }
+    if (this.#buffer.missingCount > 0) {
+      this.#timer = setTimeout(() => this.#repair(), TICK_MS);
+    }
+  }
+
+  #sendPli(nowUs: number): void {
+    if (nowUs - this.#lastPliUs >= PLI_INTERVAL_US) {
+      this.#lastPliUs = nowUs;
+      this.#options.sendRtcp(buildPli(this.#options.localSsrc, this.#options.ssrc));
+    }
+  }
+}
+
+function endsWith(payload: Uint8Array, trailer: Uint8Array): boolean {
+  if (trailer.length === 0 || payload.length < trailer.length) {
+    return false;
+  }
+  const start = payload.length - trailer.length;
+  return trailer.every((byte, index) => payload[start + index] === byte);
+}
