@@ -6,20 +6,26 @@ export type RemuxOptions = {
   ffmpegPath: string;
   inputPath: string;
   outputPath: string;
+  container: 'mp4' | 'webm';
   signal?: AbortSignal;
 };
 
+const OUTPUT_OPTIONS = {
+  mp4: ['-movflags', '+faststart'],
+  webm: [],
+} as const;
+
 /**
- * Copies all packets of a finished MP4 (fragmented or not) into one whose index comes first, so that players and
- * browsers can start before the last byte arrived. Nothing is decoded.
+ * Copies all packets of a crash-proof recording (fragmented MP4, WebM without index) into a file with duration and
+ * index; in MP4 the index comes first, so that browsers can start before the last byte arrived. Nothing is decoded.
  * @throws ServiceError internal with ffmpeg's own words; canceled when aborted.
  */
-export function remuxFaststart(options: RemuxOptions): Promise<void> {
+export function remux(options: RemuxOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     const command = ffmpeg(options.inputPath)
       .setFfmpegPath(options.ffmpegPath)
-      .outputOptions(['-map', '0', '-c', 'copy', '-movflags', '+faststart'])
-      .format('mp4')
+      .outputOptions(['-map', '0', '-c', 'copy', ...OUTPUT_OPTIONS[options.container]])
+      .format(options.container)
       .output(options.outputPath);
     const onAbort = (): void => {
       command.kill('SIGKILL');
