@@ -93,7 +93,9 @@ export function ingressApi(options: IngressApiOptions): ApiRoute[] {
       await bus.request(IngressHandler.deleteIngress, request, { topic: info.ingressId });
     }
     await store.delete(info.ingressId);
-    info.state = new livekit.IngressState({ ...info.state, status: ENDPOINT_INACTIVE });
+    const state = info.state ?? new livekit.IngressState();
+    state.status = ENDPOINT_INACTIVE;
+    info.state = state;
     return info;
   }
 

@@ -26,7 +26,7 @@ const URL_FIELDS: ReadonlySet<string> = new Set(['url', 'urls', 'websocket_url',
  */
 export function redactEgress(info: EgressInfo): EgressInfo {
   const copy = info.clone();
-  redactMessage(copy as unknown as AnyMessage);
+  redactMessage(copy);
   return copy;
 }
 

@@ -3,7 +3,13 @@ import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Metrics } from '../base/metrics/metrics.ts';
 import type { ApiKeys } from '../protocol/token.ts';
-import { encodingOf, TWIRP_CONTENT_TYPE, TWIRP_PREFIX, twirpError } from '../protocol/twirp.ts';
+import {
+  encodingOf,
+  TWIRP_CONTENT_TYPE,
+  TWIRP_PREFIX,
+  twirpError,
+  type TwirpEncoding,
+} from '../protocol/twirp.ts';
 import type { ApiRoute } from './api-method.ts';
 import { authenticate } from './grant-check.ts';
 
@@ -44,7 +50,7 @@ export function mountTwirp(app: FastifyInstance, options: TwirpMountOptions): vo
       if (status >= 500 && body.code !== 'unimplemented') {
         options.logger.warn({ method: known ? name : 'unknown', err: error }, 'API call failed');
       }
-      await reply.code(status).header('content-type', TWIRP_CONTENT_TYPE.json).send(JSON.stringify(body));
+      await send(reply.code(status), 'json', JSON.stringify(body));
     }
     return reply;
   });
@@ -70,6 +76,14 @@ async function answer(
   const claims = await authenticate(request.headers.authorization, keys);
   const body = request.body instanceof Uint8Array ? request.body : new Uint8Array();
   const result = await entry.call(claims, encoding, body);
-  const payload = typeof result === 'string' ? result : Buffer.from(result);
-  await reply.header('content-type', TWIRP_CONTENT_TYPE[encoding]).send(payload);
+  await send(reply, encoding, result);
+}
+
+/** As bytes: for text Fastify appends a charset, and LiveKit's SDK parses errors of exactly "application/json". */
+async function send(
+  reply: FastifyReply,
+  encoding: TwirpEncoding,
+  payload: Uint8Array | string,
+): Promise<void> {
+  await reply.header('content-type', TWIRP_CONTENT_TYPE[encoding]).send(Buffer.from(payload));
 }

@@ -1,4 +1,5 @@
-import { EgressInfo, EgressStatus } from '@livekit/protocol';
+import type { EgressInfo} from '@livekit/protocol';
+import { EgressStatus } from '@livekit/protocol';
 
 /** Ended jobs stay listed this long, as in LiveKit. */
 export const ENDED_EGRESS_TTL_MS = 24 * 3600 * 1000;

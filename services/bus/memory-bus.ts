@@ -1,5 +1,6 @@
 import type { Message, PartialMessage } from '@bufbuild/protobuf';
 import { ServiceError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
 import type {
   Bus,
   EventChannel,
@@ -22,7 +23,12 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 export class MemoryBus implements Bus {
   readonly #servers = new Map<string, Set<Server>>();
   readonly #listeners = new Map<string, Set<(event: Uint8Array) => void>>();
+  readonly #logger: Logger | undefined;
   #closed = false;
+
+  constructor(options: { logger?: Logger } = {}) {
+    this.#logger = options.logger;
+  }
 
   async request<Req extends Message<Req>, Res extends Message<Res>>(
     method: RpcMethod<Req, Res>,
@@ -70,7 +76,11 @@ export class MemoryBus implements Bus {
     const bytes = new channel.event(event).toBinary();
     for (const listener of this.#listeners.get(channel.channel) ?? []) {
       queueMicrotask(() => {
-        listener(bytes);
+        try {
+          listener(bytes);
+        } catch (error) {
+          this.#logger?.error({ err: error, channel: channel.channel }, 'bus listener failed');
+        }
       });
     }
     return Promise.resolve();
@@ -133,6 +143,9 @@ async function raceDeadline<T>(
     const onAbort = (): void => {
       reject(new ServiceError('canceled', 'request canceled'));
     };
+    if (signal?.aborted === true) {
+      onAbort();
+    }
     signal?.addEventListener('abort', onAbort, { once: true });
     cleanUp = () => {
       clearTimeout(timer);

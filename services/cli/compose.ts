@@ -37,7 +37,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
   const recordingsDir = path.resolve(config.recordings_dir);
   await mkdir(recordingsDir, { recursive: true });
   const keys = new Map(Object.entries(config.keys));
-  const bus = new MemoryBus();
+  const bus = new MemoryBus({ logger });
   const metrics = createMetrics({ nodeId });
   const egressStore = new MemoryEgressStore();
   const ingressStore = new MemoryIngressStore();
