@@ -10,7 +10,7 @@ import { splitAnnexB, toLengthPrefixed } from '../../../services/media/mux/annex
 import { openFileSink } from '../../../services/media/mux/file-sink.ts';
 import { createMuxer } from '../../../services/media/mux/muxer.ts';
 import type { MuxerOptions } from '../../../services/media/mux/muxer-types.ts';
-import type { EncodedPacket, TrackFormat } from '../../../services/model/packet.ts';
+import type { EncodedPacket } from '../../../services/model/packet.ts';
 import { encodeMedia, type EncodedMedia } from '../../support/encoded-media.ts';
 
 const FFMPEG = process.env['FFMPEG_PATH'] ?? 'ffmpeg';
