@@ -20,15 +20,7 @@ export const ROOM_DEFAULTS = {
 } as const;
 
 /** What participants may publish, best first; LiveKit's `room.enabled_codecs`. */
-export const ENABLED_CODECS = [
-  'audio/opus',
-  'audio/red',
-  'video/VP8',
-  'video/H264',
-  'video/VP9',
-  'video/AV1',
-  'video/rtx',
-] as const;
+export const ENABLED_CODECS = ['audio/opus', 'video/VP8', 'video/H264', 'video/VP9', 'video/AV1'] as const;
 
 /** Why a room cannot be created with these settings; undefined = fine. */
 export function roomProblem(settings: RoomSettings): string | undefined {

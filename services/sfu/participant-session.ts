@@ -1,0 +1,384 @@
+import {
+  ClientInfo,
+  DisconnectReason,
+  MediaSectionsRequirement,
+  MuteTrackRequest,
+  ParticipantInfo,
+  SessionDescription,
+  SubscriptionPermissionUpdate,
+  TrackUnpublishedResponse,
+  type JoinRequest,
+} from '@livekit/protocol';
+import { newId } from '../base/ids.ts';
+import type { Logger } from '../base/logger.ts';
+import type { TokenClaims } from '../model/grants.ts';
+import {
+  isDependent,
+  mergeAttributes,
+  participantKind,
+  permissionsFromGrant,
+  type ParticipantKind,
+  type ParticipantPermissions,
+  type ParticipantState,
+} from '../model/participant.ts';
+import { EVERYBODY, policyAllows, type TrackPermissionPolicy } from '../model/track-permission.ts';
+import type { LeaveAction, SignalMessage, SignalRequestMessage } from '../protocol/signal.ts';
+import { ParticipantData } from './data-relay.ts';
+import { Dynacast } from './dynacast.ts';
+import type { PeerTransport } from './media-types.ts';
+import { Negotiation } from './negotiation.ts';
+import type { PublishedTrack } from './published-track.ts';
+import { Publishing } from './publishing.ts';
+import type { RoomSession } from './room-session.ts';
+import type { SignalConnection } from './signal-connection.ts';
+import { handleSignalRequest } from './signal-requests.ts';
+import { Subscriptions } from './subscriptions.ts';
+import { KIND_TO_WIRE, permissionsToWire, STATE_TO_WIRE } from './wire-convert.ts';
+
+/** A verified token together with what the client asked for when it joined. */
+export type Admission = { claims: TokenClaims; join: JoinRequest };
+
+/** How long a participant is kept while its signalling or its media is away. */
+export const RESUME_WINDOW_MS = 20_000;
+
+/** One participant of a room: its identity and rights, its signalling, and what it publishes and receives. */
+export class ParticipantSession {
+  readonly sid = newId('PA_');
+  readonly identity: string;
+  readonly kind: ParticipantKind;
+  readonly room: RoomSession;
+  readonly transport: PeerTransport;
+  readonly publishing: Publishing;
+  readonly subscriptions: Subscriptions;
+  readonly data: ParticipantData;
+  readonly dynacast: Dynacast;
+  readonly clientInfo: ClientInfo;
+  readonly logger: Logger;
+  readonly joinedAtMs = Date.now();
+  name: string;
+  metadata: string;
+  attributes: Record<string, string>;
+  permissions: ParticipantPermissions;
+  trackPermissions: TrackPermissionPolicy = EVERYBODY;
+  readonly #negotiation: Negotiation;
+  #state: ParticipantState = 'joining';
+  #version = 1;
+  #disconnectReason = DisconnectReason.UNKNOWN_REASON;
+  #connection: SignalConnection | undefined;
+  #requests: Promise<void> = Promise.resolve();
+  #signalTimer: NodeJS.Timeout | undefined;
+  #mediaTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: {
+    room: RoomSession;
+    admission: Admission;
+    createTransport: (label: string) => PeerTransport;
+    logger: Logger;
+  }) {
+    const { claims, join } = options.admission;
+    this.room = options.room;
+    this.identity = claims.identity;
+    this.kind = participantKind(claims.kind);
+    this.name = claims.name;
+    this.permissions = permissionsFromGrant(claims.video);
+    const own = this.permissions.canUpdateMetadata;
+    this.metadata = own && join.metadata !== '' ? join.metadata : claims.metadata;
+    this.attributes = mergeAttributes(claims.attributes, own ? join.participantAttributes : {});
+    this.clientInfo = join.clientInfo ?? new ClientInfo();
+    this.logger = options.logger.child({ participant: this.identity, participantSid: this.sid });
+    this.transport = options.createTransport(this.sid);
+    this.dynacast = new Dynacast((value) => {
+      this.send({ case: 'subscribedQualityUpdate', value });
+    });
+    this.publishing = new Publishing({
+      sid: this.sid,
+      identity: this.identity,
+      permissions: () => this.permissions,
+      trackReady: (track) => {
+        this.room.trackReady(this, track);
+      },
+      trackGone: (track) => {
+        this.dynacast.forget(track.sid);
+        this.room.trackGone(this, track);
+      },
+    });
+    this.subscriptions = new Subscriptions({
+      media: this.transport.media,
+      autoSubscribe: join.connectionSettings?.autoSubscribe ?? true,
+      host: {
+        findTrack: (trackSid) => this.room.visibleTrack(trackSid, this),
+        mayReceive: (track) => this.#mayReceive(track),
+        requireSections: ({ audio, video }) => {
+          this.send({
+            case: 'mediaSectionsRequirement',
+            value: new MediaSectionsRequirement({ numAudios: audio, numVideos: video }),
+          });
+        },
+        demandChanged: (track) => {
+          this.room.demandChanged(track);
+        },
+        permissionChanged: (track, allowed) => {
+          this.#tellPermission(track, allowed);
+        },
+      },
+    });
+    this.data = new ParticipantData({
+      sender: this,
+      logger: this.logger,
+      onPacket: (data) => {
+        if (this.permissions.canPublishData) {
+          this.room.relayData(data, this);
+        }
+      },
+      onOverflow: () => {
+        this.logger.warn('data channel overflow');
+        this.close(DisconnectReason.STATE_MISMATCH, 'reconnect');
+      },
+    });
+    this.#negotiation = new Negotiation({
+      transport: this.transport,
+      publishing: this.publishing,
+      receiving: this.subscriptions.sections,
+    });
+    this.#watchTransport();
+  }
+
+  get state(): ParticipantState {
+    return this.#state;
+  }
+
+  get isClosed(): boolean {
+    return this.#state === 'disconnected';
+  }
+
+  get isHidden(): boolean {
+    return this.permissions.hidden;
+  }
+
+  get isDependent(): boolean {
+    return isDependent(this.kind, this.permissions);
+  }
+
+  info(): ParticipantInfo {
+    const tracks = this.publishing.infos();
+    return new ParticipantInfo({
+      sid: this.sid,
+      identity: this.identity,
+      name: this.name,
+      state: STATE_TO_WIRE[this.#state],
+      tracks,
+      metadata: this.metadata,
+      attributes: this.attributes,
+      joinedAt: BigInt(Math.floor(this.joinedAtMs / 1000)),
+      joinedAtMs: BigInt(this.joinedAtMs),
+      version: this.#version,
+      permission: permissionsToWire(this.permissions),
+      isPublisher: tracks.length > 0,
+      kind: KIND_TO_WIRE[this.kind],
+      disconnectReason: this.#disconnectReason,
+      clientProtocol: this.clientInfo.clientProtocol,
+      capabilities: this.clientInfo.capabilities,
+    });
+  }
+
+  /** Clients ignore infos older than what they have: every change needs a new version. */
+  changed(): ParticipantInfo {
+    this.#version += 1;
+    return this.info();
+  }
+
+  send(message: SignalMessage): void {
+    this.#connection?.send(message);
+  }
+
+  /** Takes over a client's signalling: the first connection, or the one that resumes the session. */
+  connect(connection: SignalConnection): void {
+    clearTimeout(this.#signalTimer);
+    this.#connection?.close('replaced by a newer connection');
+    this.#connection = connection;
+    connection.events.on('request', (request) => {
+      this.enqueue(request);
+    });
+    connection.events.on('closed', ({ cause }) => {
+      if (this.#connection === connection && !this.isClosed) {
+        this.#connection = undefined;
+        this.logger.info({ cause }, 'signalling lost');
+        this.#signalTimer = setTimeout(() => {
+          this.close(DisconnectReason.SIGNAL_CLOSE);
+        }, RESUME_WINDOW_MS).unref();
+      }
+    });
+  }
+
+  /** The client has been sent its `join`. */
+  joined(): void {
+    this.#state = 'joined';
+    this.#version += 1;
+  }
+
+  /** Runs after everything the client sent before it. */
+  async answer(offer: SessionDescription): Promise<void> {
+    const { sdp, trackIdsByMid } = await this.#negotiation.answer(offer.sdp);
+    if (this.isClosed) {
+      return;
+    }
+    this.send({
+      case: 'answer',
+      value: new SessionDescription({ type: 'answer', sdp, id: offer.id, midToTrackId: trackIdsByMid }),
+    });
+    this.publishing.flushReady();
+    this.#startForwarding();
+    this.subscriptions.askForSections();
+  }
+
+  /** Asks the client for a new offer with the sections it has. */
+  requestOffer(): void {
+    this.send({ case: 'mediaSectionsRequirement', value: new MediaSectionsRequirement() });
+  }
+
+  /** Empty name and metadata mean "unchanged"; an attribute is deleted by an empty value. */
+  updateText(update: { name: string; metadata: string; attributes: Record<string, string> }): void {
+    this.name = update.name === '' ? this.name : update.name;
+    this.metadata = update.metadata === '' ? this.metadata : update.metadata;
+    this.attributes = mergeAttributes(this.attributes, update.attributes);
+    this.room.participantChanged(this);
+  }
+
+  /** Forces a published track's mute state from outside; the client is told to follow. */
+  muteTrack(track: PublishedTrack, muted: boolean): void {
+    if (track.muted !== muted) {
+      this.send({ case: 'mute', value: new MuteTrackRequest({ sid: track.sid, muted }) });
+      this.trackMuted(track, muted);
+    }
+  }
+
+  /** Records a mute state and shows it to the room. */
+  trackMuted(track: PublishedTrack, muted: boolean): void {
+    if (track.muted === muted) {
+      return;
+    }
+    track.info.muted = muted;
+    for (const subscription of track.subscriptions) {
+      subscription.refresh();
+    }
+    if (track.media !== undefined) {
+      this.room.participantChanged(this, { skipSelf: true });
+    }
+  }
+
+  /** New rights take effect at once: what is no longer allowed ends. */
+  setPermissions(permissions: ParticipantPermissions): void {
+    const wasRecorder = this.permissions.recorder;
+    this.permissions = permissions;
+    for (const track of this.publishing.notAllowed()) {
+      this.send({
+        case: 'trackUnpublished',
+        value: new TrackUnpublishedResponse({ trackSid: track.sid }),
+      });
+      this.transport.media.removePublication(track.info.mid);
+      this.publishing.ended(track);
+    }
+    this.room.reconsiderAll(this);
+    if (wasRecorder !== permissions.recorder) {
+      this.room.infoChanged();
+    }
+  }
+
+  /**
+   * Ends the session for good. `action` tells the client whether to come back; without it nothing is sent (the
+   * client left by itself).
+   */
+  close(reason: DisconnectReason, action?: LeaveAction): void {
+    if (this.isClosed) {
+      return;
+    }
+    this.#state = 'disconnected';
+    this.#disconnectReason = reason;
+    clearTimeout(this.#signalTimer);
+    clearTimeout(this.#mediaTimer);
+    this.logger.info({ reason: DisconnectReason[reason], action }, 'participant left');
+    if (action === undefined) {
+      this.#connection?.close('participant left');
+    } else {
+      this.#connection?.leave(reason, action);
+    }
+    this.room.removed(this);
+    this.publishing.endAll();
+    this.subscriptions.close();
+    this.dynacast.close();
+    void this.transport.close(DisconnectReason[reason]);
+  }
+
+  /** Requests of one client run one after the other, in order. */
+  enqueue(request: SignalRequestMessage): void {
+    this.#requests = this.#requests
+      .then(() => (this.isClosed ? undefined : handleSignalRequest(this, request)))
+      .catch((error: unknown) => {
+        this.logger.error({ err: error, request: request.case }, 'signal request failed');
+      });
+  }
+
+  #watchTransport(): void {
+    this.transport.events.on('dataChannel', (channel) => {
+      this.data.attach(channel);
+    });
+    this.transport.events.on('state', (state) => {
+      if (this.isClosed) {
+        return;
+      }
+      if (state === 'connected') {
+        clearTimeout(this.#mediaTimer);
+        this.#becomeActive();
+        this.#startForwarding();
+      } else if (state === 'failed' || state === 'closed') {
+        this.#mediaLost();
+      }
+    });
+  }
+
+  #becomeActive(): void {
+    if (this.#state === 'joined') {
+      this.#state = 'active';
+      this.logger.info('participant active');
+      this.room.participantChanged(this);
+    }
+  }
+
+  /** Without signalling nobody can restart ICE; with it the client gets a while to do so. */
+  #mediaLost(): void {
+    if (this.#connection === undefined) {
+      this.close(DisconnectReason.CONNECTION_TIMEOUT);
+      return;
+    }
+    clearTimeout(this.#mediaTimer);
+    this.#mediaTimer = setTimeout(() => {
+      this.close(DisconnectReason.CONNECTION_TIMEOUT, 'reconnect');
+    }, RESUME_WINDOW_MS).unref();
+  }
+
+  #startForwarding(): void {
+    if (this.transport.state !== 'connected') {
+      return;
+    }
+    for (const subscription of this.subscriptions.all()) {
+      if (subscription.start()) {
+        this.room.subscribed(subscription.track);
+      }
+    }
+  }
+
+  #mayReceive(track: PublishedTrack): boolean {
+    return this.permissions.canSubscribe && policyAllows(this.room.policyOf(track), this, track.sid);
+  }
+
+  #tellPermission(track: PublishedTrack, allowed: boolean): void {
+    this.send({
+      case: 'subscriptionPermissionUpdate',
+      value: new SubscriptionPermissionUpdate({
+        participantSid: track.publisherSid,
+        trackSid: track.sid,
+        allowed,
+      }),
+    });
+  }
+}

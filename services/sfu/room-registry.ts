@@ -1,0 +1,93 @@
+import { DisconnectReason } from '@livekit/protocol';
+import { ServiceError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { ROOM_DEFAULTS, roomProblem, type RoomSettings } from '../model/room.ts';
+import type { PeerTransport } from './media-types.ts';
+import { RoomSession } from './room-session.ts';
+
+export type RoomDefaults = {
+  /** Joining a room that does not exist creates it. */
+  autoCreate: boolean;
+  emptyTimeoutS: number;
+  departureTimeoutS: number;
+  maxParticipants: number;
+};
+
+/** All rooms of this node by name. */
+export class RoomRegistry {
+  readonly #rooms = new Map<string, RoomSession>();
+  readonly #nodeId: string;
+  readonly #logger: Logger;
+  readonly #defaults: RoomDefaults;
+  readonly #createTransport: (label: string) => PeerTransport;
+
+  constructor(options: {
+    nodeId: string;
+    logger: Logger;
+    defaults: RoomDefaults;
+    createTransport: (label: string) => PeerTransport;
+  }) {
+    this.#nodeId = options.nodeId;
+    this.#logger = options.logger;
+    this.#defaults = options.defaults;
+    this.#createTransport = options.createTransport;
+  }
+
+  all(): RoomSession[] {
+    return [...this.#rooms.values()];
+  }
+
+  find(name: string): RoomSession | undefined {
+    return this.#rooms.get(name);
+  }
+
+  /** @throws ServiceError not_found with LiveKit's text, which clients recognise. */
+  get(name: string): RoomSession {
+    const room = this.#rooms.get(name);
+    if (room === undefined) {
+      throw new ServiceError('not_found', 'requested room does not exist');
+    }
+    return room;
+  }
+
+  /** The room of that name, made if need be; settings of an existing room stay. */
+  create(settings: Partial<RoomSettings> & { name: string }): RoomSession {
+    const existing = this.#rooms.get(settings.name);
+    if (existing !== undefined) {
+      return existing;
+    }
+    const complete: RoomSettings = { ...ROOM_DEFAULTS, ...this.#defaults, ...settings };
+    const problem = roomProblem(complete);
+    if (problem !== undefined) {
+      throw new ServiceError('invalid_argument', problem);
+    }
+    const room = new RoomSession({
+      settings: complete,
+      nodeId: this.#nodeId,
+      createTransport: this.#createTransport,
+      logger: this.#logger,
+      onClosed: (closed) => {
+        if (this.#rooms.get(closed.name) === closed) {
+          this.#rooms.delete(closed.name);
+        }
+      },
+    });
+    this.#rooms.set(room.name, room);
+    return room;
+  }
+
+  mayJoin(name: string): boolean {
+    return this.#defaults.autoCreate || this.#rooms.has(name);
+  }
+
+  /** The room a client joins. @throws ServiceError not_found when rooms are only made by the API. */
+  forJoin(name: string): RoomSession {
+    return this.#defaults.autoCreate ? this.create({ name }) : this.get(name);
+  }
+
+  close(): void {
+    for (const room of this.all()) {
+      room.close(DisconnectReason.SERVER_SHUTDOWN);
+    }
+  }
+}

@@ -1,0 +1,379 @@
+import {
+  ClientConfigSetting,
+  ClientConfiguration,
+  Codec,
+  type DataPacket,
+  DisconnectReason,
+  JoinResponse,
+  ParticipantUpdate,
+  ReconnectResponse,
+  Room,
+  RoomUpdate,
+  ServerInfo,
+  ServerInfo_Edition,
+  TrackSubscribed,
+} from '@livekit/protocol';
+import { randomBytes } from 'node:crypto';
+import { ServiceError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import type { Logger } from '../base/logger.ts';
+import { ENABLED_CODECS, type RoomSettings } from '../model/room.ts';
+import type { TrackPermissionPolicy } from '../model/track-permission.ts';
+import { SIGNAL_COMPATIBILITY, type SignalMessage } from '../protocol/signal.ts';
+import { isAddressedTo, type DataReliability, type RelayedData } from './data-relay.ts';
+import type { PeerTransport } from './media-types.ts';
+import { ParticipantSession, type Admission } from './participant-session.ts';
+import type { PublishedTrack } from './published-track.ts';
+import type { SignalConnection } from './signal-connection.ts';
+
+const PING_INTERVAL_S = 5;
+const PING_TIMEOUT_S = 15;
+
+export type RoomSessionOptions = {
+  settings: RoomSettings;
+  nodeId: string;
+  createTransport: (label: string) => PeerTransport;
+  logger: Logger;
+  onClosed: (room: RoomSession) => void;
+};
+
+/** One live room: who is in it, what is published, and the news everybody gets. */
+export class RoomSession {
+  readonly sid = newId('RM_');
+  readonly createdAtMs = Date.now();
+  readonly settings: RoomSettings;
+  readonly logger: Logger;
+  readonly #options: RoomSessionOptions;
+  readonly #participants = new Map<string, ParticipantSession>();
+  readonly #tracks = new Map<string, PublishedTrack>();
+  readonly #sifTrailer = randomBytes(16);
+  #emptyTimer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(options: RoomSessionOptions) {
+    this.#options = options;
+    this.settings = { ...options.settings };
+    this.logger = options.logger.child({ room: this.settings.name, roomSid: this.sid });
+    this.#closeWhenEmptyFor(this.settings.emptyTimeoutS);
+    this.logger.info('room created');
+  }
+
+  get name(): string {
+    return this.settings.name;
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  participants(): ParticipantSession[] {
+    return [...this.#participants.values()];
+  }
+
+  /** @throws ServiceError not_found, LiveKit's text. Hidden participants are found: the API may act on them. */
+  participant(identity: string): ParticipantSession {
+    const participant = this.#participants.get(identity);
+    if (participant === undefined) {
+      throw new ServiceError('not_found', 'participant does not exist');
+    }
+    return participant;
+  }
+
+  info(): Room {
+    const participants = this.participants();
+    return new Room({
+      sid: this.sid,
+      name: this.name,
+      emptyTimeout: this.settings.emptyTimeoutS,
+      departureTimeout: this.settings.departureTimeoutS,
+      maxParticipants: this.settings.maxParticipants,
+      creationTime: BigInt(Math.floor(this.createdAtMs / 1000)),
+      creationTimeMs: BigInt(this.createdAtMs),
+      enabledCodecs: enabledCodecs(),
+      metadata: this.settings.metadata,
+      numParticipants: participants.filter((other) => !other.isHidden && !other.isDependent).length,
+      numPublishers: participants.filter((other) => other.publishing.tracks().length > 0).length,
+      activeRecording: participants.some((other) => other.permissions.recorder),
+    });
+  }
+
+  /**
+   * Lets a verified client in: an earlier session of the same identity ends, the client gets its `join`.
+   * @throws ServiceError resource_exhausted when the room is full.
+   */
+  join(admission: Admission, connection: SignalConnection): ParticipantSession {
+    const before = this.#participants.get(admission.claims.identity);
+    before?.close(DisconnectReason.DUPLICATE_IDENTITY, 'disconnect');
+    const participant = new ParticipantSession({
+      room: this,
+      admission,
+      createTransport: this.#options.createTransport,
+      logger: this.logger,
+    });
+    this.#checkCapacity(participant);
+    if (!participant.isDependent) {
+      clearTimeout(this.#emptyTimer);
+    }
+    this.#participants.set(participant.identity, participant);
+    participant.connect(connection);
+    participant.send({ case: 'join', value: this.#joinResponse(participant) });
+    participant.joined();
+    this.participantChanged(participant, { skipSelf: true });
+    if (participant.permissions.recorder) {
+      this.infoChanged();
+    }
+    participant.logger.info(
+      { kind: participant.kind, clientVersion: participant.clientInfo.version },
+      'joined',
+    );
+    for (const track of this.#tracks.values()) {
+      if (track.publisherSid !== participant.sid) {
+        participant.subscriptions.reconsider(track);
+      }
+    }
+    return participant;
+  }
+
+  /** Continues a session after its WebSocket broke. undefined: there is no such session (any more). */
+  resume(
+    identity: string,
+    participantSid: string,
+    connection: SignalConnection,
+  ): ParticipantSession | undefined {
+    const participant = this.#participants.get(identity);
+    if (participant === undefined || (participantSid !== '' && participant.sid !== participantSid)) {
+      return undefined;
+    }
+    participant.connect(connection);
+    participant.send({
+      case: 'reconnect',
+      value: new ReconnectResponse({
+        serverInfo: this.#serverInfo(),
+        clientConfiguration: clientConfiguration(),
+        lastMessageSeq: participant.data.lastReliableSequence,
+      }),
+    });
+    participant.send({
+      case: 'update',
+      value: new ParticipantUpdate({
+        participants: this.#visibleTo(participant).map((other) => other.info()),
+      }),
+    });
+    participant.send({ case: 'roomUpdate', value: new RoomUpdate({ room: this.info() }) });
+    participant.dynacast.repeat(participant.publishing.tracks());
+    participant.subscriptions.askForSections();
+    participant.logger.info('signalling resumed');
+    return participant;
+  }
+
+  /** Sends to everybody, hidden participants included. */
+  broadcast(message: SignalMessage, except?: ParticipantSession): void {
+    for (const participant of this.#participants.values()) {
+      if (participant !== except) {
+        participant.send(message);
+      }
+    }
+  }
+
+  /** Shows a participant's new state. A hidden one is shown to itself only. */
+  participantChanged(participant: ParticipantSession, options: { skipSelf?: boolean } = {}): void {
+    const update = new ParticipantUpdate({ participants: [participant.changed()] });
+    if (!participant.isHidden) {
+      this.broadcast({ case: 'update', value: update }, participant);
+    }
+    if (options.skipSelf !== true) {
+      participant.send({ case: 'update', value: update });
+    }
+  }
+
+  infoChanged(): void {
+    this.broadcast({ case: 'roomUpdate', value: new RoomUpdate({ room: this.info() }) });
+  }
+
+  setMetadata(metadata: string): void {
+    this.settings.metadata = metadata;
+    this.infoChanged();
+  }
+
+  /** A participant's session ended (it calls this itself, before its tracks go). */
+  removed(participant: ParticipantSession): void {
+    if (this.#participants.get(participant.identity) === participant) {
+      this.#participants.delete(participant.identity);
+    }
+    if (!participant.isHidden) {
+      const update = new ParticipantUpdate({ participants: [participant.changed()] });
+      this.broadcast({ case: 'update', value: update });
+    }
+    if (participant.permissions.recorder && !this.#closed) {
+      this.infoChanged();
+    }
+    if (!this.participants().some((other) => !other.isDependent)) {
+      this.#closeWhenEmptyFor(this.settings.departureTimeoutS);
+    }
+  }
+
+  trackReady(publisher: ParticipantSession, track: PublishedTrack): void {
+    publisher.logger.info({ trackSid: track.sid, mime: track.info.mimeType }, 'track published');
+    this.participantChanged(publisher);
+    if (publisher.isHidden) {
+      return;
+    }
+    this.#tracks.set(track.sid, track);
+    this.#reconsider(track, publisher);
+  }
+
+  trackGone(publisher: ParticipantSession, track: PublishedTrack): void {
+    publisher.logger.info({ trackSid: track.sid }, 'track unpublished');
+    this.#tracks.delete(track.sid);
+    for (const participant of this.#participants.values()) {
+      participant.subscriptions.forget(track);
+    }
+    if (!publisher.isClosed) {
+      this.participantChanged(publisher);
+    }
+  }
+
+  /** A published track by id as `viewer` sees it: its own are not among them. */
+  visibleTrack(trackSid: string, viewer: ParticipantSession): PublishedTrack | undefined {
+    const track = this.#tracks.get(trackSid);
+    return track?.publisherSid === viewer.sid ? undefined : track;
+  }
+
+  /** First packets are about to flow to somebody. */
+  subscribed(track: PublishedTrack): void {
+    if (!track.announcedToPublisher) {
+      track.announcedToPublisher = true;
+      const value = new TrackSubscribed({ trackSid: track.sid });
+      this.#participants.get(track.publisherIdentity)?.send({ case: 'trackSubscribed', value });
+    }
+  }
+
+  demandChanged(track: PublishedTrack): void {
+    const publisher = this.#participants.get(track.publisherIdentity);
+    if (publisher?.sid === track.publisherSid && track.media !== undefined) {
+      publisher.dynacast.demandChanged(track);
+    }
+  }
+
+  policyOf(track: PublishedTrack): TrackPermissionPolicy {
+    return (
+      this.#participants.get(track.publisherIdentity)?.trackPermissions ?? { allow: 'listed', rules: [] }
+    );
+  }
+
+  policyChanged(publisher: ParticipantSession): void {
+    for (const track of publisher.publishing.tracks()) {
+      if (this.#tracks.has(track.sid)) {
+        this.#reconsider(track, publisher);
+      }
+    }
+  }
+
+  reconsiderAll(participant: ParticipantSession): void {
+    for (const track of this.#tracks.values()) {
+      if (track.publisherSid !== participant.sid) {
+        participant.subscriptions.reconsider(track);
+      }
+    }
+  }
+
+  relayData(data: RelayedData, sender: ParticipantSession): void {
+    for (const participant of this.#participants.values()) {
+      if (participant !== sender && isAddressedTo(data.packet, participant)) {
+        participant.data.send(data.bytes, data.reliability);
+      }
+    }
+  }
+
+  /** Data from the API, without a sender. */
+  sendData(packet: DataPacket, reliability: DataReliability): void {
+    const bytes = packet.toBinary();
+    for (const participant of this.#participants.values()) {
+      if (isAddressedTo(packet, participant)) {
+        participant.data.send(bytes, reliability);
+      }
+    }
+  }
+
+  /** Everybody is sent away; the room is gone. */
+  close(reason: DisconnectReason): void {
+    if (this.#closed) {
+      return;
+    }
+    this.#closed = true;
+    clearTimeout(this.#emptyTimer);
+    this.#options.onClosed(this);
+    for (const participant of this.participants()) {
+      participant.close(reason, 'disconnect');
+    }
+    this.logger.info({ reason: DisconnectReason[reason] }, 'room closed');
+  }
+
+  #checkCapacity(participant: ParticipantSession): void {
+    const { maxParticipants } = this.settings;
+    const counted = this.participants().filter((other) => !other.isDependent).length;
+    if (maxParticipants > 0 && !participant.isDependent && counted >= maxParticipants) {
+      void participant.transport.close('room is full');
+      throw new ServiceError('resource_exhausted', 'room has exceeded its max participants');
+    }
+  }
+
+  #reconsider(track: PublishedTrack, publisher: ParticipantSession): void {
+    for (const participant of this.#participants.values()) {
+      if (participant !== publisher) {
+        participant.subscriptions.reconsider(track);
+      }
+    }
+  }
+
+  #visibleTo(viewer: ParticipantSession): ParticipantSession[] {
+    return this.participants().filter((other) => other === viewer || !other.isHidden);
+  }
+
+  #joinResponse(participant: ParticipantSession): JoinResponse {
+    return new JoinResponse({
+      room: this.info(),
+      participant: participant.info(),
+      otherParticipants: this.#visibleTo(participant)
+        .filter((other) => other !== participant)
+        .map((other) => other.info()),
+      serverInfo: this.#serverInfo(),
+      serverVersion: SIGNAL_COMPATIBILITY.version,
+      // One peer connection, offered by the client (/rtc/v1).
+      subscriberPrimary: false,
+      fastPublish: false,
+      pingInterval: PING_INTERVAL_S,
+      pingTimeout: PING_TIMEOUT_S,
+      enabledPublishCodecs: enabledCodecs(),
+      sifTrailer: this.#sifTrailer,
+      clientConfiguration: clientConfiguration(),
+    });
+  }
+
+  #serverInfo(): ServerInfo {
+    return new ServerInfo({
+      edition: ServerInfo_Edition.Standard,
+      version: SIGNAL_COMPATIBILITY.version,
+      protocol: SIGNAL_COMPATIBILITY.protocol,
+      nodeId: this.#options.nodeId,
+    });
+  }
+
+  #closeWhenEmptyFor(timeoutS: number): void {
+    clearTimeout(this.#emptyTimer);
+    if (this.#closed) {
+      return;
+    }
+    this.#emptyTimer = setTimeout(() => {
+      this.close(DisconnectReason.ROOM_CLOSED);
+    }, timeoutS * 1000).unref();
+  }
+}
+
+function enabledCodecs(): Codec[] {
+  return ENABLED_CODECS.map((mime) => new Codec({ mime }));
+}
+
+function clientConfiguration(): ClientConfiguration {
+  return new ClientConfiguration({ resumeConnection: ClientConfigSetting.UNSET });
+}

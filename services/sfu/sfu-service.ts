@@ -1,0 +1,77 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Bus } from '../bus/bus.ts';
+import { newId } from '../base/ids.ts';
+import type { Logger } from '../base/logger.ts';
+import { ROOM_DEFAULTS } from '../model/room.ts';
+import type { ApiKeys } from '../protocol/token.ts';
+import type { UdpMux } from './media-types.ts';
+import { RoomRegistry, type RoomDefaults } from './room-registry.ts';
+import { serveRoomRpc } from './room-rpc.ts';
+import { SignalServer, type SignalServerLimits } from './signal-server.ts';
+import { createUdpMux } from './transport/udp-mux.ts';
+
+export type SfuOptions = {
+  bus: Bus;
+  keys: ApiKeys;
+  logger: Logger;
+  rtc: {
+    /** 0 = any free port. */
+    udpPort: number;
+    bindAddress: string;
+    /** IP addresses clients reach this node under; empty = every address of bindAddress. */
+    advertiseAddresses: readonly string[];
+  };
+  room?: Partial<RoomDefaults> & { enableRemoteUnmute?: boolean };
+  limits?: SignalServerLimits;
+  nodeId?: string;
+};
+
+export type Sfu = {
+  readonly udpPort: number;
+  /** false: not a signal path. */
+  handleUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer): boolean;
+  handleRequest(req: IncomingMessage, res: ServerResponse): boolean;
+  close(cause: string): Promise<void>;
+};
+
+/** Starts rooms, signalling and media on one UDP port. @throws ServiceError unavailable when the port is taken. */
+export async function startSfu(options: SfuOptions): Promise<Sfu> {
+  const { logger } = options;
+  const mux: UdpMux = await createUdpMux({
+    port: options.rtc.udpPort,
+    bindAddress: options.rtc.bindAddress,
+    advertiseAddresses: options.rtc.advertiseAddresses,
+    logger,
+  });
+  const rooms = new RoomRegistry({
+    nodeId: options.nodeId ?? newId('ND_'),
+    logger,
+    defaults: { autoCreate: true, ...ROOM_DEFAULTS, ...options.room },
+    createTransport: (label) => mux.createTransport({ label }),
+  });
+  const signal = new SignalServer({
+    rooms,
+    keys: options.keys,
+    logger,
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+  });
+  const stopRpc = await serveRoomRpc({
+    bus: options.bus,
+    rooms,
+    enableRemoteUnmute: options.room?.enableRemoteUnmute ?? false,
+  });
+  let closing: Promise<void> | undefined;
+  const close = async (cause: string): Promise<void> => {
+    await stopRpc();
+    rooms.close();
+    signal.close(cause);
+    await mux.close();
+  };
+  return {
+    udpPort: mux.port,
+    handleUpgrade: (req, socket, head) => signal.handleUpgrade(req, socket, head),
+    handleRequest: (req, res) => signal.handleRequest(req, res),
+    close: (cause) => (closing ??= close(cause)),
+  };
+}
