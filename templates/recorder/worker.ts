@@ -85,10 +85,15 @@ class Recorder {
 
   async readAudio(stream: ReadableStream<AudioData>): Promise<void> {
     const reader = stream.getReader();
+    let isFirst = true;
     for (;;) {
       const { value: samples, done } = await reader.read();
       if (done) {
         return;
+      }
+      if (isFirst) {
+        isFirst = false;
+        this.#tell({ type: 'audio', sampleRateHz: samples.sampleRate });
       }
       this.#sendPcm(samples);
       samples.close();

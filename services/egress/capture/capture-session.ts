@@ -18,12 +18,14 @@ const MAX_EARLY_PCM = 300;
 /** What Chrome's tab capture stamps sound later than pictures of the same moment; test/interop/capture-page measures it. */
 const AUDIO_LATE_US = 0;
 
-export const CAPTURE_SAMPLE_RATE_HZ = 48_000;
+/** Assumed until sound tells otherwise: Chrome captures at the rate of the machine's output device. */
+const DEFAULT_SAMPLE_RATE_HZ = 48_000;
+const AUDIO_PROBE_TIMEOUT_MS = 500;
 
 export type CaptureSessionEvents = {
   /** H.264 access units on the session clock. */
   video: EncodedPacket;
-  /** Gapless stereo PCM at 48 kHz on the same clock, from 0 on. */
+  /** Gapless stereo PCM at the rate record() told, on the same clock, from 0 on. */
   pcm: TimedPcm;
   failed: ServiceError;
 };
@@ -36,13 +38,16 @@ export class CaptureSession {
   readonly #workerClock = new ClockOffset();
   readonly #videoClock = new MediaClock();
   readonly #audioClock = new MediaClock();
-  readonly #pcmTimeline = new PcmTimeline(CAPTURE_SAMPLE_RATE_HZ);
   readonly #earlyPcm: CapturedPcm[] = [];
   readonly #clockAsked = new Map<number, number>();
   #startUs: number | undefined;
+  #sampleRateHz: number | undefined;
+  #pcmTimeline = new PcmTimeline(DEFAULT_SAMPLE_RATE_HZ);
+  #rateMismatches = 0;
   #lastVideoPtsUs = -1;
   #fillTimer: NodeJS.Timeout | undefined;
   #onClockKnown: (() => void) | undefined;
+  #onAudioKnown: (() => void) | undefined;
   #onFirstFrame: (() => void) | undefined;
   #onStopped: (() => void) | undefined;
   #isConnected = true;
@@ -82,6 +87,23 @@ export class CaptureSession {
     });
     this.#askClock(0);
     await known;
+  }
+
+  /**
+   * The rate of the page's sound, which Chrome takes from the machine's output device; 48 kHz when no sound comes.
+   * Call before record().
+   */
+  async audioSampleRateHz(): Promise<number> {
+    if (this.#sampleRateHz === undefined) {
+      await within(AUDIO_PROBE_TIMEOUT_MS, 'the page yields no sound', (resolve) => {
+        this.#onAudioKnown = resolve;
+      }).catch(() => {
+        this.#logger.warn('page capture has no sound, the recording gets silence');
+      });
+    }
+    this.#sampleRateHz ??= DEFAULT_SAMPLE_RATE_HZ;
+    this.#pcmTimeline = new PcmTimeline(this.#sampleRateHz);
+    return this.#sampleRateHz;
   }
 
   /**
@@ -174,6 +196,14 @@ export class CaptureSession {
   }
 
   #onPcm(chunk: CapturedPcm, startUs: number): void {
+    if (chunk.sampleRateHz !== this.#sampleRateHz) {
+      this.#rateMismatches += 1;
+      if (this.#rateMismatches === 1) {
+        const { sampleRateHz } = chunk;
+        this.#logger.warn({ sampleRateHz }, 'page sound changed its rate, silence takes its place');
+      }
+      return;
+    }
     const localUs = this.#audioClock.toLocalUs(
       chunk.captureUs,
       this.#workerClock.toLocalUs(chunk.arrivalUs),
@@ -192,6 +222,10 @@ export class CaptureSession {
     switch (event.type) {
       case 'clock':
         this.#onClock(event.id, event.workerUs);
+        return;
+      case 'audio':
+        this.#sampleRateHz ??= event.sampleRateHz;
+        this.#onAudioKnown?.();
         return;
       case 'stats':
         this.#stats = event.stats;

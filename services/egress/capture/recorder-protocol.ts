@@ -32,6 +32,8 @@ export type RecorderStats = {
 
 export type RecorderEvent =
   | { type: 'clock'; id: number; workerUs: number }
+  /** Once, with the first sound. */
+  | { type: 'audio'; sampleRateHz: number }
   | { type: 'stats'; stats: RecorderStats }
   | { type: 'stopped'; stats: RecorderStats }
   | { type: 'error'; message: string };
@@ -47,26 +49,26 @@ export function readRecorderEvent(text: string): RecorderEvent | undefined {
   if (typeof value !== 'object' || value === null || !('type' in value)) {
     return undefined;
   }
-  const event = value as {
-    type: unknown;
-    id?: unknown;
-    workerUs?: unknown;
-    stats?: unknown;
-    message?: unknown;
-  };
-  switch (event.type) {
+  const event = value as Record<string, unknown>;
+  switch (event['type']) {
     case 'clock':
-      return typeof event.id === 'number' && typeof event.workerUs === 'number'
-        ? { type: 'clock', id: event.id, workerUs: event.workerUs }
+      return typeof event['id'] === 'number' && typeof event['workerUs'] === 'number'
+        ? { type: 'clock', id: event['id'], workerUs: event['workerUs'] }
+        : undefined;
+    case 'audio':
+      return typeof event['sampleRateHz'] === 'number' &&
+        event['sampleRateHz'] >= 8_000 &&
+        event['sampleRateHz'] <= 192_000
+        ? { type: 'audio', sampleRateHz: event['sampleRateHz'] }
         : undefined;
     case 'stats':
     case 'stopped': {
-      const stats = readStats(event.stats);
-      return stats === undefined ? undefined : { type: event.type, stats };
+      const stats = readStats(event['stats']);
+      return stats === undefined ? undefined : { type: event['type'], stats };
     }
     case 'error':
-      return typeof event.message === 'string'
-        ? { type: 'error', message: event.message.slice(0, 500) }
+      return typeof event['message'] === 'string'
+        ? { type: 'error', message: event['message'].slice(0, 500) }
         : undefined;
     default:
       return undefined;

@@ -6,7 +6,7 @@ import { createAudioTranscoder } from '../../media/ffmpeg/audio-transcoder.ts';
 import type { AudioTranscoder } from '../../media/ffmpeg/audio-transcoder-types.ts';
 import type { EncodedPacket } from '../../model/packet.ts';
 import { launchBrowser, type BrowserProcess } from '../browser/launch.ts';
-import { CAPTURE_SAMPLE_RATE_HZ, CaptureSession } from '../capture/capture-session.ts';
+import { CaptureSession } from '../capture/capture-session.ts';
 import { CaptureSocket } from '../capture/capture-socket.ts';
 import { h264CodecString } from '../capture/h264-level.ts';
 import type { RecorderOptions } from '../capture/recorder-protocol.ts';
@@ -225,7 +225,7 @@ class PageSource implements EgressSource {
       this.events.emit('format', { kind: 'video', codec: 'h264', width, height });
     });
     if (audioCodec !== 'none') {
-      this.#startTranscoder(audioCodec);
+      this.#startTranscoder(audioCodec, await this.#capture.audioSampleRateHz());
     }
     this.#capture.events.on('video', (packet) => {
       this.#emitPacket(packet);
@@ -234,11 +234,11 @@ class PageSource implements EgressSource {
     this.#isRecording = true;
   }
 
-  #startTranscoder(codec: 'aac' | 'opus'): void {
+  #startTranscoder(codec: 'aac' | 'opus', sampleRateHz: number): void {
     const { ffmpegPath, audioBitrateKbps: bitrateKbps, audioSampleRateHz, logger } = this.#options;
     const transcoder = createAudioTranscoder({
       ffmpegPath,
-      input: { codec: 'pcm_s16le', sampleRateHz: CAPTURE_SAMPLE_RATE_HZ, channels: 2 },
+      input: { codec: 'pcm_s16le', sampleRateHz, channels: 2 },
       output:
         codec === 'opus'
           ? { codec, sampleRateHz: 48_000, channels: 2, bitrateKbps }
