@@ -299,6 +299,11 @@ class PageSource implements EgressSource {
   }
 
   #emitPacket(packet: EncodedPacket): void {
+    if (packet.ptsUs < 0) {
+      // The audio clock settles within microseconds of 0 and may land just before it.
+      packet.ptsUs = 0;
+      packet.dtsUs = 0;
+    }
     this.#emit(() => {
       this.events.emit('packet', packet);
     });
@@ -321,7 +326,14 @@ class PageSource implements EgressSource {
   }
 
   #end(): void {
-    if (this.#isRecording && !this.#hasEnded) {
+    if (!this.#isRecording) {
+      this.#die(
+        new ServiceError(
+          'failed_precondition',
+          `Start signal not received: the page printed END_RECORDING first; its console last said: ${this.#console.lastWords()}`,
+        ),
+      );
+    } else if (!this.#hasEnded) {
       this.#hasEnded = true;
       this.events.emit('ended', { reason: 'source_closed' });
     }

@@ -1,0 +1,60 @@
+import { Room, RoomEvent, Track } from 'livekit-client';
+import {
+  endRecording,
+  layoutFromMetadata,
+  readPageQuery,
+  showError,
+  startRecording,
+} from '../shared/page-contract.ts';
+import { onRoomChange, playRoomAudio, roomTiles } from './room-tiles.ts';
+import { StageView } from './stage-view.ts';
+import { mayStart } from './start-rule.ts';
+
+const START_POLL_MS = 100;
+
+async function main(): Promise<void> {
+  const query = readPageQuery(location.search);
+  const stage = document.getElementById('stage') ?? document.body;
+  // Sizes are asked for tile by tile; nothing may pause because nobody "looks" at the tab.
+  const room = new Room({ adaptiveStream: false, dynacast: false, disconnectOnPageLeave: false });
+  const view = new StageView(stage, query.layout);
+  onRoomChange(room, () => view.setTiles(roomTiles(room)));
+  playRoomAudio(room, document.body);
+  room.on(RoomEvent.ParticipantMetadataChanged, (_previous, participant) => {
+    const layout =
+      participant === room.localParticipant ? layoutFromMetadata(participant.metadata) : undefined;
+    if (layout !== undefined) {
+      view.setLayout(layout);
+    }
+  });
+  room.on(RoomEvent.Disconnected, (reason) => {
+    console.log(`left the room (${reason ?? 'no reason given'})`);
+    endRecording();
+  });
+  await room.connect(query.url, query.token, { autoSubscribe: true });
+  view.setLayout(layoutFromMetadata(room.localParticipant.metadata) ?? query.layout);
+  startWhenReady(room, view);
+}
+
+function startWhenReady(room: Room, view: StageView): void {
+  let subscribedSinceMs: number | undefined;
+  const timer = setInterval(() => {
+    const tracks = [...room.remoteParticipants.values()].flatMap((p) => [...p.trackPublications.values()]);
+    if (tracks.some((track) => track.isSubscribed)) {
+      subscribedSinceMs ??= performance.now();
+    }
+    const facts = {
+      showsPicture: view.showsPicture,
+      hasVideo: tracks.some((track) => track.kind === Track.Kind.Video && !track.isMuted),
+      subscribedForMs: subscribedSinceMs === undefined ? undefined : performance.now() - subscribedSinceMs,
+    };
+    if (mayStart(facts)) {
+      clearInterval(timer);
+      startRecording();
+    }
+  }, START_POLL_MS);
+}
+
+main().catch((error: unknown) => {
+  showError(`could not join the room: ${error instanceof Error ? error.message : String(error)}`);
+});

@@ -1,0 +1,128 @@
+import {
+  RoomEvent,
+  Track,
+  type RemoteParticipant,
+  type RemoteTrack,
+  type RemoteTrackPublication,
+  RemoteVideoTrack,
+  type Room,
+} from 'livekit-client';
+import type { StageCandidate } from '../../layouts/stage-order.ts';
+
+/** One tile's worth of room state: a person (with or without a picture) or a shared screen. */
+export type RoomTile = StageCandidate & {
+  name: string;
+  /** Seeds the avatar's colour. */
+  identity: string;
+  isMuted: boolean;
+  publication: RemoteTrackPublication | undefined;
+  videoTrack: RemoteVideoTrack | undefined;
+};
+
+const CHANGES = [
+  RoomEvent.Connected,
+  RoomEvent.Reconnected,
+  RoomEvent.ParticipantConnected,
+  RoomEvent.ParticipantDisconnected,
+  RoomEvent.ParticipantNameChanged,
+  RoomEvent.TrackPublished,
+  RoomEvent.TrackUnpublished,
+  RoomEvent.TrackSubscribed,
+  RoomEvent.TrackUnsubscribed,
+  RoomEvent.TrackMuted,
+  RoomEvent.TrackUnmuted,
+  RoomEvent.ActiveSpeakersChanged,
+] as const;
+
+/** Calls `changed` whenever tiles may look different; several events of one moment make one call. */
+export function onRoomChange(room: Room, changed: () => void): void {
+  let scheduled = false;
+  const schedule = (): void => {
+    if (!scheduled) {
+      scheduled = true;
+      queueMicrotask(() => {
+        scheduled = false;
+        changed();
+      });
+    }
+  };
+  for (const event of CHANGES) {
+    room.on(event, schedule);
+  }
+}
+
+/** Plays every remote sound; what the tab plays is what is recorded. */
+export function playRoomAudio(room: Room, parent: HTMLElement): void {
+  room.on(RoomEvent.TrackSubscribed, (track: RemoteTrack) => {
+    if (track.kind === Track.Kind.Audio) {
+      parent.append(track.attach());
+    }
+  });
+  room.on(RoomEvent.TrackUnsubscribed, (track: RemoteTrack) => {
+    for (const element of track.detach()) {
+      element.remove();
+    }
+  });
+}
+
+/** People who publish something, and shared screens. Silent viewers get no tile. */
+export function roomTiles(room: Room): RoomTile[] {
+  return [...room.remoteParticipants.values()].flatMap(participantTiles);
+}
+
+function participantTiles(participant: RemoteParticipant): RoomTile[] {
+  const publications = [...participant.trackPublications.values()].filter(
+    (publication): publication is RemoteTrackPublication => 'isSubscribed' in publication,
+  );
+  if (publications.length === 0) {
+    return [];
+  }
+  const videos = publications.filter(({ kind }) => kind === Track.Kind.Video);
+  const screens = videos.filter(({ source }) => source === Track.Source.ScreenShare);
+  const [camera] = videos.filter(({ source }) => source !== Track.Source.ScreenShare);
+  const microphone = publications.find(
+    ({ kind, source }) => kind === Track.Kind.Audio && source !== Track.Source.ScreenShareAudio,
+  );
+  const identity = participant.identity;
+  const name = participant.name === undefined || participant.name === '' ? identity : participant.name;
+  const joinedAtMs = participant.joinedAt?.getTime() ?? 0;
+  const person: RoomTile[] =
+    camera === undefined && microphone === undefined
+      ? []
+      : [
+          {
+            id: participant.sid,
+            role: 'camera',
+            name,
+            identity,
+            joinedAtMs,
+            isSpeaking: participant.isSpeaking,
+            isMuted: microphone?.isMuted ?? false,
+            hasPicture: camera !== undefined && liveVideo(camera) !== undefined,
+            publication: camera,
+            videoTrack: camera === undefined ? undefined : liveVideo(camera),
+          },
+        ];
+  return [
+    ...person,
+    ...screens
+      .filter((screen) => liveVideo(screen) !== undefined)
+      .map((screen) => ({
+        id: screen.trackSid,
+        role: 'screen' as const,
+        name: `${name} (screen)`,
+        identity,
+        joinedAtMs,
+        isSpeaking: false,
+        isMuted: false,
+        hasPicture: true,
+        publication: screen,
+        videoTrack: liveVideo(screen),
+      })),
+  ];
+}
+
+function liveVideo(publication: RemoteTrackPublication): RemoteVideoTrack | undefined {
+  const { videoTrack } = publication;
+  return !publication.isMuted && videoTrack instanceof RemoteVideoTrack ? videoTrack : undefined;
+}

@@ -1,0 +1,27 @@
+/** Sound alone starts a recording after this long, in case a picture is about to follow. */
+const AUDIO_ONLY_AFTER_MS = 500;
+/** Anything subscribed starts a recording after this long, even when its picture never decodes. */
+const AT_LATEST_AFTER_MS = 5_000;
+
+export type StartFacts = {
+  showsPicture: boolean;
+  /** Somebody publishes video, shown or not. */
+  hasVideo: boolean;
+  /** How long at least one track has been subscribed; undefined while there is none. */
+  subscribedForMs: number | undefined;
+};
+
+/**
+ * When a composite may start: with the first picture; without video shortly after the first sound; in any case
+ * some seconds after the first subscription. While nobody publishes it never starts: the egress gives up by
+ * its own timeout, as with LiveKit's template.
+ */
+export function mayStart({ showsPicture, hasVideo, subscribedForMs }: StartFacts): boolean {
+  if (showsPicture) {
+    return true;
+  }
+  if (subscribedForMs === undefined) {
+    return false;
+  }
+  return subscribedForMs >= (hasVideo ? AT_LATEST_AFTER_MS : AUDIO_ONLY_AFTER_MS);
+}
