@@ -1,7 +1,8 @@
 import { ServiceError } from '../../base/errors.ts';
 import { SafeEmitter } from '../../base/events.ts';
 import type { AudioFormat } from '../../model/packet.ts';
-import { AdtsReader, adtsProfile, toAdts } from './adts.ts';
+import { parseAacConfig } from '../codecs/aac.ts';
+import { AdtsReader, toAdts } from './adts.ts';
 import { audioTranscodeArgs } from './args.ts';
 import { AudioTimeline } from './audio-timeline.ts';
 import type {
@@ -160,11 +161,12 @@ function createInputWriter(input: AudioTranscodeInput): InputWriter {
       };
     }
     case 'aac': {
-      const profile = adtsProfile(input.description);
+      const config = parseAacConfig(input.description);
+      toAdts(config, new Uint8Array()); // refuses here what no later frame could carry
       return {
-        timeline: new AudioTimeline(profile.coreSampleRateHz, 'jump'),
-        samplesOf: () => AAC_FRAME_SAMPLES,
-        toBytes: (data) => toAdts(profile, data),
+        timeline: new AudioTimeline(config.sampleRateHz, 'jump'),
+        samplesOf: () => config.frameSamples,
+        toBytes: (data) => toAdts(config, data),
         silence: () => new Uint8Array(0),
       };
     }

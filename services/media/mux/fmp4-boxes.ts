@@ -1,4 +1,5 @@
 import { ServiceError } from '../../base/errors.ts';
+import { buildAvcConfig } from '../codecs/h264-avcc.ts';
 import type { AudioFormat, TrackFormat, VideoFormat } from '../../model/packet.ts';
 
 /** ISO base media file format boxes (ISO/IEC 14496-12), as far as fragmented recordings need them. */
@@ -127,12 +128,7 @@ function videoEntry(format: VideoFormat, parameterSets: ParameterSets | undefine
   if (format.codec !== 'h264' || parameterSets === undefined) {
     throw new ServiceError('unimplemented', `MP4 recordings hold H.264 video, not ${format.codec}`);
   }
-  const { sps, pps } = parameterSets;
-  const avcC = box(
-    'avcC',
-    Buffer.from([1, sps[1] ?? 0, sps[2] ?? 0, sps[3] ?? 0, 0xff, 0xe1]),
-    ...[u16(sps.length), sps, Buffer.from([1]), u16(pps.length), pps],
-  );
+  const avcC = box('avcC', buildAvcConfig([parameterSets.sps], [parameterSets.pps]));
   return box(
     'avc1',
     ...[Buffer.alloc(6), u16(1), Buffer.alloc(16), u16(format.width), u16(format.height)],

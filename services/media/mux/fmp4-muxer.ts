@@ -1,5 +1,6 @@
 import type { EncodedPacket, TrackFormat } from '../../model/packet.ts';
-import { NAL_PPS, NAL_SPS, nalType, splitAnnexB, toLengthPrefixed } from './annex-b.ts';
+import { joinLengthPrefixed, NAL_TYPE, nalType, splitAnnexB } from '../codecs/h264.ts';
+import { assertHolds } from './container-codecs.ts';
 import { fileHeader, fragment, type Fmp4Sample, type Fmp4Track, type TrackRun } from './fmp4-boxes.ts';
 import type { Muxer, MuxerOptions, MuxerStats } from './muxer-types.ts';
 import { WriteQueue } from './write-queue.ts';
@@ -56,6 +57,7 @@ export class Fmp4Muxer implements Muxer {
   }
 
   addTrack(format: TrackFormat): void {
+    assertHolds(this.#options.container, format);
     this.#formats.set(format.kind, format);
   }
 
@@ -123,8 +125,8 @@ export class Fmp4Muxer implements Muxer {
     }
     const key = this.#waiting.find((packet) => packet.kind === 'video' && packet.key);
     const units = key === undefined ? [] : splitAnnexB(key.data);
-    const sps = units.find((unit) => nalType(unit) === NAL_SPS);
-    const pps = units.find((unit) => nalType(unit) === NAL_PPS);
+    const sps = units.find((unit) => nalType(unit) === NAL_TYPE.sps);
+    const pps = units.find((unit) => nalType(unit) === NAL_TYPE.pps);
     if (format.codec === 'h264' && (sps === undefined || pps === undefined)) {
       return undefined;
     }
@@ -155,7 +157,7 @@ export class Fmp4Muxer implements Muxer {
       this.#fragmentStartUs = dtsUs;
     }
     pending.push({
-      data: packet.kind === 'video' ? toLengthPrefixed(splitAnnexB(packet.data)) : packet.data,
+      data: packet.kind === 'video' ? joinLengthPrefixed(splitAnnexB(packet.data)) : packet.data,
       key: packet.key,
       startTime,
       compositionOffset: Math.round(((packet.ptsUs - packet.dtsUs) * track.timescaleHz) / 1e6),

@@ -9,9 +9,11 @@ import {
   type StreamTargetChunk,
 } from 'mediabunny';
 import { ServiceError } from '../../base/errors.ts';
+import { parseOpusPacket } from '../codecs/opus.ts';
 import type { AudioFormat, EncodedPacket, TrackFormat, VideoFormat } from '../../model/packet.ts';
+import { assertHolds } from './container-codecs.ts';
 import type { Muxer, MuxerOptions, MuxerStats } from './muxer-types.ts';
-import { opusDurationUs, opusHead, silenceFor } from './opus-frames.ts';
+import { opusHead, silenceFor } from './opus-frames.ts';
 import { WriteQueue } from './write-queue.ts';
 
 const OGG_PAGE_S = 1;
@@ -63,6 +65,7 @@ export class MediabunnyMuxer implements Muxer {
   }
 
   addTrack(format: TrackFormat): void {
+    assertHolds(this.#options.container, format);
     this.#format ??= format;
   }
 
@@ -75,11 +78,18 @@ export class MediabunnyMuxer implements Muxer {
     }
     this.#add ??= this.#open();
     this.#baseUs ??= packet.ptsUs;
-    if (this.#options.container === 'ogg') {
-      this.#fillHole(packet);
-    }
     this.#lastPtsUs = packet.ptsUs;
-    this.#push(packet);
+    if (this.#options.container === 'ogg') {
+      const durationUs = opusDurationUs(packet.data);
+      if (durationUs === 0) {
+        this.#droppedPackets++;
+        return;
+      }
+      this.#fillHole(packet);
+      this.#push({ ...packet, durationUs });
+    } else {
+      this.#push(packet);
+    }
   }
 
   finish(): Promise<void> {
@@ -111,15 +121,14 @@ export class MediabunnyMuxer implements Muxer {
     }
     const ptsUs = packet.ptsUs - (this.#baseUs ?? 0);
     const isFirst = this.#packets === 0;
-    const durationUs = this.#options.container === 'ogg' ? opusDurationUs(packet.data) : packet.durationUs;
     this.#packets += counts ? 1 : 0;
     // Ogg: the position is the sum of the durations, as a decoder will count it.
-    this.#endUs = (this.#options.container === 'ogg' ? this.#endUs : ptsUs) + durationUs;
+    this.#endUs = (this.#options.container === 'ogg' ? this.#endUs : ptsUs) + packet.durationUs;
     const item = new MediabunnyPacket(
       packet.data,
       packet.key ? 'key' : 'delta',
       ptsUs / 1e6,
-      durationUs / 1e6,
+      packet.durationUs / 1e6,
     );
     this.#tail = this.#tail
       .then(() => add(item, isFirst))
@@ -182,4 +191,13 @@ function addAudio(output: Output, format: AudioFormat): Add {
     description: format.description ?? opusHead(format),
   };
   return (packet, isFirst) => source.add(packet, isFirst ? { decoderConfig } : undefined);
+}
+
+/** 0 for a packet that is not Opus. */
+function opusDurationUs(data: Uint8Array): number {
+  try {
+    return parseOpusPacket(data).durationUs;
+  } catch {
+    return 0;
+  }
 }
