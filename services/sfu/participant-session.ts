@@ -38,7 +38,7 @@ import { KIND_TO_WIRE, permissionsToWire, STATE_TO_WIRE } from './wire-convert.t
 /** A verified token together with what the client asked for when it joined. */
 export type Admission = { claims: TokenClaims; join: JoinRequest };
 
-/** How long a participant is kept while its signalling or its media is away. */
+/** How long a participant is kept while its signalling is away. */
 export const RESUME_WINDOW_MS = 20_000;
 
 /** One participant of a room: its identity and rights, its signalling, and what it publishes and receives. */
@@ -67,7 +67,6 @@ export class ParticipantSession {
   #connection: SignalConnection | undefined;
   #requests: Promise<void> = Promise.resolve();
   #signalTimer: NodeJS.Timeout | undefined;
-  #mediaTimer: NodeJS.Timeout | undefined;
 
   constructor(options: {
     room: RoomSession;
@@ -295,7 +294,6 @@ export class ParticipantSession {
     this.#state = 'disconnected';
     this.#disconnectReason = reason;
     clearTimeout(this.#signalTimer);
-    clearTimeout(this.#mediaTimer);
     this.logger.info({ reason: DisconnectReason[reason], action }, 'participant left');
     if (action === undefined) {
       this.#connection?.close('participant left');
@@ -327,11 +325,11 @@ export class ParticipantSession {
         return;
       }
       if (state === 'connected') {
-        clearTimeout(this.#mediaTimer);
         this.#becomeActive();
         this.#startForwarding();
       } else if (state === 'failed' || state === 'closed') {
-        this.#mediaLost();
+        // The transport waits for an ICE restart itself; now it is over, and a client that is there starts anew.
+        this.close(DisconnectReason.CONNECTION_TIMEOUT, 'reconnect');
       }
     });
   }
@@ -344,17 +342,6 @@ export class ParticipantSession {
     }
   }
 
-  /** Without signalling nobody can restart ICE; with it the client gets a while to do so. */
-  #mediaLost(): void {
-    if (this.#connection === undefined) {
-      this.close(DisconnectReason.CONNECTION_TIMEOUT);
-      return;
-    }
-    clearTimeout(this.#mediaTimer);
-    this.#mediaTimer = setTimeout(() => {
-      this.close(DisconnectReason.CONNECTION_TIMEOUT, 'reconnect');
-    }, RESUME_WINDOW_MS).unref();
-  }
 
   #startForwarding(): void {
     if (this.transport.state !== 'connected') {
