@@ -1,0 +1,26 @@
+import type { AmfObject } from '../../protocol/amf0.ts';
+
+export type PublishRequest = {
+  /** Secret: never log it, never repeat it in an answer. */
+  streamKey: string;
+  remoteAddress: string;
+};
+
+/** The encoder's connection as a session sees it. */
+export type EncoderConnection = {
+  /** Tells the encoder why and hangs up. Idempotent. */
+  drop(cause: string): void;
+};
+
+/** Where an accepted publisher's media goes. Nothing here may throw; `end` comes once, last. */
+export type MediaSink = {
+  metadata(values: AmfObject): void;
+  /** @param timestampMs decoding time, unsigned 32 bit. @param body FLV tag body, owned by the sink. */
+  audio(timestampMs: number, body: Buffer): void;
+  video(timestampMs: number, body: Buffer): void;
+  /** The encoder is gone; `failure` when it did not end by itself. */
+  end(cause: string, failure?: Error): void;
+};
+
+/** Resolves to the sink of an accepted publisher. @throws ServiceError whose message the encoder is told. */
+export type OnPublish = (request: PublishRequest, connection: EncoderConnection) => Promise<MediaSink>;

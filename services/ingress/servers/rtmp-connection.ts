@@ -1,0 +1,300 @@
+import type { Socket } from 'node:net';
+import { ServiceError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import {
+  peerBandwidthMessage,
+  RTMP_MESSAGE,
+  splitAggregate,
+  uint32Message,
+  USER_CONTROL,
+  userControlMessage,
+  type RtmpMessage,
+} from '../../protocol/rtmp-message.ts';
+import type { EncoderConnection, MediaSink, OnPublish } from './publisher-types.ts';
+import {
+  callResult,
+  connectResult,
+  onFcPublish,
+  onStatus,
+  parseCommand,
+  parseMetadata,
+  streamKeyOf,
+  type RtmpCommand,
+  type StatusCode,
+} from './rtmp-commands.ts';
+import type { RtmpLimits } from './rtmp-limits.ts';
+import { RtmpWire } from './rtmp-wire.ts';
+
+export type RtmpConnectionOptions = {
+  socket: Socket;
+  remoteAddress: string;
+  limits: RtmpLimits;
+  logger: Logger;
+  onPublish: OnPublish;
+  /** A stream key that did not open anything: counted against guessing. */
+  onWrongKey: () => void;
+};
+
+/** `authorizing`: publish was asked for, the answer is not known yet; reading stops meanwhile. */
+type Phase =
+  | { name: 'handshake' }
+  | { name: 'idle' }
+  | { name: 'connected' }
+  | { name: 'authorizing'; held: RtmpMessage[] }
+  | { name: 'publishing'; sink: MediaSink }
+  | { name: 'closed' };
+
+/** The one message stream a connection gets; answering every createStream with it makes a flood pointless. */
+const MESSAGE_STREAM_ID = 1;
+const WINDOW_BYTES = 2_500_000;
+const OUT_CHUNK_BYTES = 4_096;
+const MAX_HELD_MESSAGES = 64;
+
+/** One RTMP peer from its first byte to its end: connect → createStream → publish. It never throws outwards. */
+export class RtmpConnection implements EncoderConnection {
+  readonly #options: RtmpConnectionOptions;
+  readonly #wire: RtmpWire;
+  #phase: Phase = { name: 'handshake' };
+  #deadline: NodeJS.Timeout | undefined;
+  #commands = 0;
+  #mediaSeen = false;
+
+  constructor(options: RtmpConnectionOptions) {
+    this.#options = options;
+    const { limits, logger } = options;
+    this.#wire = new RtmpWire(options.socket, limits, logger, {
+      onHandshaken: () => {
+        this.#phase = { name: 'idle' };
+        this.#expectWithin(limits.publishTimeoutMs, 'nothing published in time');
+      },
+      onMessage: (message) => {
+        this.#onMessage(message);
+      },
+      onViolation: (error) => {
+        logger.info({ err: error }, 'rtmp peer broke the protocol');
+        this.#refuse('NetStream.Publish.Failed', error.message, error);
+      },
+      onDisconnected: () => {
+        this.#close('encoder disconnected');
+      },
+    });
+    this.#expectWithin(limits.handshakeTimeoutMs, 'handshake not finished in time');
+  }
+
+  drop(cause: string): void {
+    this.#refuse('NetStream.Publish.Failed', cause);
+  }
+
+  #onMessage(message: RtmpMessage): void {
+    if (this.#phase.name === 'authorizing') {
+      if (this.#phase.held.push(message) > MAX_HELD_MESSAGES) {
+        throw new ServiceError('resource_exhausted', 'RTMP: too much sent before publish was answered');
+      }
+      return;
+    }
+    switch (message.typeId) {
+      case RTMP_MESSAGE.commandAmf0:
+      case RTMP_MESSAGE.commandAmf3:
+        this.#onCommand(message);
+        return;
+      case RTMP_MESSAGE.windowAcknowledgementSize:
+        if (message.payload.length >= 4) {
+          this.#wire.setAckWindow(message.payload.readUInt32BE(0));
+        }
+        return;
+      case RTMP_MESSAGE.userControl:
+        this.#onUserControl(message.payload);
+        return;
+      case RTMP_MESSAGE.aggregate:
+        splitAggregate(message).forEach((inner) => {
+          this.#onMedia(inner);
+        });
+        return;
+      default:
+        this.#onMedia(message);
+    }
+  }
+
+  #onMedia(message: RtmpMessage): void {
+    const { typeId, timestampMs, payload } = message;
+    const isMedia = typeId === RTMP_MESSAGE.audio || typeId === RTMP_MESSAGE.video;
+    if (this.#phase.name !== 'publishing') {
+      if (isMedia && this.#phase.name !== 'closed') {
+        throw new ServiceError('failed_precondition', 'RTMP: media before publish');
+      }
+      return;
+    }
+    const { sink } = this.#phase;
+    if (isMedia) {
+      this.#mediaSeen = true;
+      sink[typeId === RTMP_MESSAGE.audio ? 'audio' : 'video'](timestampMs, payload);
+    } else if (typeId === RTMP_MESSAGE.dataAmf0 || typeId === RTMP_MESSAGE.dataAmf3) {
+      const metadata = parseMetadata(message, this.#options.limits.maxCommandBytes);
+      if (metadata !== undefined) {
+        sink.metadata(metadata);
+      }
+    }
+  }
+
+  #onUserControl(payload: Buffer): void {
+    if (payload.length >= 6 && payload.readUInt16BE(0) === USER_CONTROL.pingRequest) {
+      this.#countCommand();
+      this.#wire.send(userControlMessage(USER_CONTROL.pingResponse, payload.readUInt32BE(2)));
+    }
+  }
+
+  #onCommand(message: RtmpMessage): void {
+    this.#countCommand();
+    const command = parseCommand(message, this.#options.limits.maxCommandBytes);
+    switch (command.name) {
+      case 'connect':
+        this.#onConnect(command);
+        return;
+      case 'releaseStream':
+        this.#wire.send(callResult(command.transactionId));
+        return;
+      case 'FCPublish':
+        this.#wire.send(callResult(command.transactionId));
+        this.#wire.send(onFcPublish());
+        return;
+      case 'createStream':
+        this.#requireConnected();
+        this.#wire.send(callResult(command.transactionId, MESSAGE_STREAM_ID));
+        return;
+      case 'publish':
+        this.#onPublish(command);
+        return;
+      case 'play':
+      case 'play2':
+        this.#refuse('NetStream.Play.Failed', 'this server only accepts publishers');
+        return;
+      case 'FCUnpublish':
+      case 'closeStream':
+      case 'deleteStream':
+        if (this.#phase.name === 'publishing') {
+          this.#wire.send(onStatus(MESSAGE_STREAM_ID, 'NetStream.Unpublish.Success', 'Stream ended.'));
+          this.#close('encoder stopped the stream');
+        }
+        return;
+      default:
+        return; // getStreamLength, _checkbw, onFI…: nothing to answer
+    }
+  }
+
+  /** Commands and pings cost more than the bytes they take, so their number is limited for a connection's life. */
+  #countCommand(): void {
+    this.#commands++;
+    if (this.#commands > this.#options.limits.maxCommands) {
+      throw new ServiceError('resource_exhausted', 'RTMP: too many commands');
+    }
+  }
+
+  #requireConnected(): void {
+    if (this.#phase.name !== 'connected') {
+      throw new ServiceError('failed_precondition', 'RTMP: command before connect or after publish');
+    }
+  }
+
+  #onConnect(command: RtmpCommand): void {
+    if (this.#phase.name !== 'idle') {
+      throw new ServiceError('failed_precondition', 'RTMP: connect twice');
+    }
+    this.#phase = { name: 'connected' };
+    this.#wire.send(uint32Message(RTMP_MESSAGE.windowAcknowledgementSize, WINDOW_BYTES));
+    this.#wire.send(peerBandwidthMessage(WINDOW_BYTES));
+    this.#wire.setChunkBytes(OUT_CHUNK_BYTES);
+    this.#wire.send(connectResult(command.transactionId));
+  }
+
+  #onPublish(command: RtmpCommand): void {
+    this.#requireConnected();
+    const name = command.args[1];
+    const { limits } = this.#options;
+    const valid = typeof name === 'string' && Buffer.byteLength(name) <= limits.maxPublishNameBytes;
+    const phase: Phase = { name: 'authorizing', held: [] };
+    this.#phase = phase;
+    this.#wire.hold(true);
+    clearTimeout(this.#deadline);
+    void this.#authorize(valid ? streamKeyOf(name) : '', phase.held);
+  }
+
+  async #authorize(streamKey: string, held: RtmpMessage[]): Promise<void> {
+    const { limits, onPublish, remoteAddress } = this.#options;
+    const startedMs = Date.now();
+    try {
+      const sink = await onPublish({ streamKey, remoteAddress }, this);
+      if (this.#phase.name !== 'authorizing') {
+        sink.end('encoder disconnected');
+        return;
+      }
+      this.#startPublishing(sink, held);
+    } catch (error) {
+      const failure = ServiceError.from(error, 'unavailable');
+      const taken = failure.code === 'already_exists';
+      if (!taken) {
+        this.#options.onWrongKey();
+      }
+      const waitMs = Math.max(0, limits.refusalDelayMs - (Date.now() - startedMs));
+      this.#deadline = setTimeout(() => {
+        this.#refuse(taken ? 'NetStream.Publish.BadName' : 'NetStream.Publish.Failed', failure.message);
+      }, waitMs);
+    }
+  }
+
+  #startPublishing(sink: MediaSink, held: readonly RtmpMessage[]): void {
+    this.#phase = { name: 'publishing', sink };
+    this.#wire.trust();
+    this.#watchMedia();
+    this.#wire.guard(() => {
+      this.#wire.send(userControlMessage(USER_CONTROL.streamBegin, MESSAGE_STREAM_ID));
+      this.#wire.send(onStatus(MESSAGE_STREAM_ID, 'NetStream.Publish.Start', 'Publishing.'));
+      held.forEach((message) => {
+        this.#onMessage(message);
+      });
+    });
+    this.#wire.hold(false);
+  }
+
+  /** One timer per period instead of one per message. */
+  #watchMedia(): void {
+    const { mediaTimeoutMs } = this.#options.limits;
+    this.#mediaSeen = false;
+    this.#deadline = setTimeout(() => {
+      if (this.#mediaSeen) {
+        this.#watchMedia();
+      } else {
+        this.drop(`no media for ${mediaTimeoutMs / 1000} s`);
+      }
+    }, mediaTimeoutMs);
+  }
+
+  #expectWithin(timeoutMs: number, cause: string): void {
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(() => {
+      this.#options.logger.info({ cause }, 'rtmp connection timed out');
+      this.#close(cause);
+    }, timeoutMs);
+  }
+
+  #refuse(code: StatusCode, description: string, failure?: Error): void {
+    try {
+      this.#wire.send(onStatus(MESSAGE_STREAM_ID, code, description));
+    } catch (error) {
+      this.#options.logger.debug({ err: error }, 'refusal not sent');
+    }
+    this.#close(description, failure ?? new ServiceError('aborted', description));
+  }
+
+  #close(cause: string, failure?: Error): void {
+    const phase = this.#phase;
+    if (phase.name === 'closed') {
+      return;
+    }
+    this.#phase = { name: 'closed' };
+    clearTimeout(this.#deadline);
+    this.#wire.close();
+    if (phase.name === 'publishing') {
+      phase.sink.end(cause, failure);
+    }
+  }
+}

@@ -1,0 +1,178 @@
+import type { Socket } from 'node:net';
+import { ServiceError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import { ChunkReader, ChunkWriter } from '../../protocol/rtmp-chunk.ts';
+import { ServerHandshake } from '../../protocol/rtmp-handshake.ts';
+import { RTMP_MESSAGE, uint32Message, type RtmpMessage } from '../../protocol/rtmp-message.ts';
+import type { RtmpLimits } from './rtmp-limits.ts';
+
+export type RtmpWireHandlers = {
+  onHandshaken: () => void;
+  onMessage: (message: RtmpMessage) => void;
+  /** The peer broke the protocol or a limit. */
+  onViolation: (error: ServiceError) => void;
+  onDisconnected: () => void;
+};
+
+const PROTOCOL_CHUNK_STREAM = 2;
+const COMMAND_CHUNK_STREAM = 3;
+const DEFAULT_ACK_WINDOW_BYTES = 2_500_000;
+const MIN_ACK_WINDOW_BYTES = 64_000;
+const LINGER_MS = 1_000;
+const RATE_WINDOW_MS = 1_000;
+
+/** Socket, handshake, chunks and acknowledgements of one RTMP peer; knows nothing of commands. */
+export class RtmpWire {
+  readonly #socket: Socket;
+  readonly #limits: RtmpLimits;
+  readonly #handlers: RtmpWireHandlers;
+  readonly #reader: ChunkReader;
+  readonly #writer = new ChunkWriter();
+  #handshake: ServerHandshake | undefined = new ServerHandshake();
+  #receivedBytes = 0;
+  #ackedBytes = 0;
+  #ackWindowBytes = DEFAULT_ACK_WINDOW_BYTES;
+  #rate = { windowStartMs: 0, bytes: 0 };
+  #held = false;
+  #closed = false;
+
+  constructor(socket: Socket, limits: RtmpLimits, logger: Logger, handlers: RtmpWireHandlers) {
+    this.#socket = socket;
+    this.#limits = limits;
+    this.#handlers = handlers;
+    this.#reader = new ChunkReader(limits.beforePublish);
+    socket.setNoDelay(true);
+    socket.on('data', (data: Buffer) => {
+      this.guard(() => {
+        this.#receive(data);
+      });
+    });
+    socket.on('error', (error) => {
+      logger.debug({ err: error }, 'rtmp socket failed');
+    });
+    for (const event of ['end', 'close'] as const) {
+      socket.on(event, () => {
+        handlers.onDisconnected();
+      });
+    }
+  }
+
+  /** Runs work on the peer's input; whatever it throws is the peer's violation. */
+  guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#handlers.onViolation(ServiceError.from(error, 'malformed'));
+    }
+  }
+
+  /** The peer has shown a valid key: it may send media-sized messages now. */
+  trust(): void {
+    this.#reader.limits = this.#limits.publishing;
+  }
+
+  /** Stops and restarts reading; TCP slows the peer down meanwhile. */
+  hold(held: boolean): void {
+    this.#held = held;
+    if (held) {
+      this.#socket.pause();
+    } else {
+      this.#socket.resume();
+    }
+  }
+
+  setAckWindow(bytes: number): void {
+    this.#ackWindowBytes = Math.max(bytes, MIN_ACK_WINDOW_BYTES);
+  }
+
+  /** Announces and uses larger chunks for our answers. */
+  setChunkBytes(chunkBytes: number): void {
+    this.send(uint32Message(RTMP_MESSAGE.setChunkSize, chunkBytes));
+    this.#writer.setChunkBytes(chunkBytes);
+  }
+
+  /** @throws ServiceError resource_exhausted when the peer does not read. */
+  send(message: RtmpMessage): void {
+    if (this.#closed || this.#handshake !== undefined || !this.#socket.writable) {
+      return;
+    }
+    if (this.#socket.writableLength > this.#limits.maxUnsentBytes) {
+      throw new ServiceError('resource_exhausted', 'RTMP: the peer does not read our answers');
+    }
+    const isCommand = message.typeId === RTMP_MESSAGE.commandAmf0;
+    this.#socket.write(this.#writer.write(isCommand ? COMMAND_CHUNK_STREAM : PROTOCOL_CHUNK_STREAM, message));
+  }
+
+  /** Sends what is queued, then hangs up, at the latest after a second. */
+  close(): void {
+    if (this.#closed) {
+      return;
+    }
+    this.#closed = true;
+    const socket = this.#socket;
+    const linger = setTimeout(() => socket.destroy(), LINGER_MS);
+    const stop = (): void => {
+      clearTimeout(linger);
+    };
+    if (socket.destroyed) {
+      stop();
+    }
+    socket.once('close', stop);
+    socket.resume();
+    socket.end();
+  }
+
+  #receive(data: Buffer): void {
+    if (this.#closed) {
+      return;
+    }
+    this.#receivedBytes += data.length;
+    this.#slowDown(data.length);
+    let chunks = data;
+    if (this.#handshake !== undefined) {
+      const step = this.#handshake.push(data);
+      if (step.reply.length > 0) {
+        this.#socket.write(step.reply);
+      }
+      if (!step.done) {
+        return;
+      }
+      chunks = step.rest;
+      this.#handshake = undefined;
+      this.#handlers.onHandshaken();
+    }
+    this.#reader.push(chunks, (message) => {
+      if (!this.#closed) {
+        this.#handlers.onMessage(message);
+      }
+    });
+    this.#acknowledge();
+  }
+
+  /** Section 5.4.3; twice as often as asked, as encoders stop sending when one is late. */
+  #acknowledge(): void {
+    if (this.#receivedBytes - this.#ackedBytes >= this.#ackWindowBytes / 2) {
+      this.#ackedBytes = this.#receivedBytes;
+      this.send(uint32Message(RTMP_MESSAGE.acknowledgement, this.#receivedBytes % 2 ** 32));
+    }
+  }
+
+  #slowDown(bytes: number): void {
+    const nowMs = Date.now();
+    if (nowMs - this.#rate.windowStartMs >= RATE_WINDOW_MS) {
+      this.#rate = { windowStartMs: nowMs, bytes: 0 };
+    }
+    this.#rate.bytes += bytes;
+    if (this.#rate.bytes > this.#limits.maxBytesPerS && !this.#socket.isPaused()) {
+      this.#socket.pause();
+      setTimeout(
+        () => {
+          if (!this.#held) {
+            this.#socket.resume();
+          }
+        },
+        this.#rate.windowStartMs + RATE_WINDOW_MS - nowMs,
+      );
+    }
+  }
+}
