@@ -3,12 +3,19 @@ import { join } from 'node:path';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ServiceError } from '../base/errors.ts';
 import { mintToken, type ApiKeys } from '../protocol/token.ts';
+import type { Bus } from '../bus/bus.ts';
+import type { EgressStore } from '../bus/egress-store.ts';
+import type { IngressStore } from '../bus/ingress-store.ts';
 import { authenticate, requireGrant } from './grant-check.ts';
+import { OPERATOR_GRANTS, overview } from './overview.ts';
 import { checkRecordingLink, listRecordings, openRecording } from './recordings.ts';
 
 export type HomeOptions = {
+  bus: Bus;
+  egressStore: EgressStore;
+  ingressStore: IngressStore;
   keys: ApiKeys;
-  /** Built page: index.html, home.js, home.css. */
+  /** Built page: index.html, main.js, home.css. */
   homeDir: string;
   recordingsDir: string;
   /**
@@ -19,8 +26,9 @@ export type HomeOptions = {
 };
 
 const ASSETS: Readonly<Record<string, string>> = {
-  'home.js': 'text/javascript; charset=utf-8',
+  'main.js': 'text/javascript; charset=utf-8',
   'home.css': 'text/css; charset=utf-8',
+  'icon.svg': 'image/svg+xml',
 };
 const PAGE_TOKEN_TTL_S = 3600;
 
@@ -33,7 +41,7 @@ export function mountHome(app: FastifyInstance, options: HomeOptions): void {
     }
     return reply
       .type('text/html; charset=utf-8')
-      .header('content-security-policy', "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'")
+      .header('content-security-policy', "default-src 'self'; frame-ancestors 'none'")
       .header('cache-control', 'no-cache')
       .send(await readFile(join(options.homeDir, 'index.html')));
   });
@@ -55,6 +63,18 @@ export function mountHome(app: FastifyInstance, options: HomeOptions): void {
       throw new ServiceError('unauthenticated', 'sign in with an access token');
     }
     return reply.header('cache-control', 'no-store').send({ token: await pageToken(options.keys) });
+  });
+
+  app.get('/home/overview', async (request, reply) => {
+    const claims = await authenticate(request.headers.authorization, options.keys);
+    for (const grant of OPERATOR_GRANTS) {
+      requireGrant(claims.video, grant, undefined);
+    }
+    const [everything, recordings] = await Promise.all([
+      overview(options),
+      listRecordings(options.recordingsDir, options.keys),
+    ]);
+    return reply.header('cache-control', 'no-store').send({ ...everything, recordings });
   });
 
   app.get('/recordings', async (request, reply) => {
@@ -79,15 +99,15 @@ export function mountHome(app: FastifyInstance, options: HomeOptions): void {
   });
 }
 
-/** What the page may do: see rooms, make ingress keys, start and stop recordings. */
-export async function pageToken(keys: ApiKeys): Promise<string> {
+/** What the page may do: see rooms, make ingress keys, start and stop recordings; for an hour. */
+async function pageToken(keys: ApiKeys): Promise<string> {
   const [pair] = keys;
   if (pair === undefined) {
     throw new ServiceError('internal', 'no API key is configured');
   }
   return mintToken(pair[0], pair[1], {
     identity: 'first-page',
-    video: { roomCreate: true, roomList: true, roomRecord: true, ingressAdmin: true },
+    video: Object.fromEntries(OPERATOR_GRANTS.map((grant) => [grant, true])),
     ttlS: PAGE_TOKEN_TTL_S,
   });
 }

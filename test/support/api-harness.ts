@@ -44,7 +44,13 @@ export async function startApiHarness(
     recordingsDir: options.recordingsDir ?? '/nonexistent',
     homeDir: options.homeDir ?? '/nonexistent',
     openOnLoopback: options.openOnLoopback ?? false,
-    status: () => ({ name: 'sluice' }),
+    status: () => ({
+      name: 'sluice',
+      version: '0.0.0',
+      dev_keys: false,
+      ports: { http: 0, rtmp: 1935, rtc_udp: 7882 },
+      services: ['api'],
+    }),
     ready: () => ({ ready: true, checks: {} }),
   });
   return {

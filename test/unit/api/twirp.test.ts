@@ -18,7 +18,7 @@ describe('Twirp', () => {
   });
   afterAll(() => harness.close());
 
-  const post = (path: string, type: string, body: string | Uint8Array<ArrayBuffer>): Promise<Response> =>
+  const post = (path: string, type: string, body: string | Uint8Array): Promise<Response> =>
     fetch(`${harness.url}${path}`, {
       method: 'POST',
       headers: { 'content-type': type, authorization },
