@@ -1,0 +1,343 @@
+import { randomInt } from 'node:crypto';
+import { ntpFraction, ntpSeconds } from '../../media/rtp/ntp.ts';
+import { buildSdes, buildSenderReport } from '../../media/rtp/rtcp-build.ts';
+import type { ReceptionReport } from '../../media/rtp/rtcp.ts';
+import type { SrtpSender } from '../../media/rtp/srtp-sender.ts';
+import { SRTP_MAX_OVERHEAD } from '../../media/rtp/srtp-sender.ts';
+import {
+  emptyVp8Descriptor,
+  parseVp8Descriptor,
+  patchVp8Descriptor,
+} from '../../media/rtp/vp8-descriptor.ts';
+import type { Forwarder, ForwarderBinding } from '../media-types.ts';
+import { OutboundHeader } from './outbound-header.ts';
+import { MAX_DATAGRAM_BYTES, takeSlot } from './packet-ring.ts';
+import { Rewriting } from './rewriting.ts';
+import { ProtectedCopies, SentPackets } from './sent-packets.ts';
+import type { PacketView, TrackPublication } from './track-publication.ts';
+
+/** Repeats per second a receiver may ask for; NACKs must not turn into a flood. */
+const RESENDS_PER_SECOND = 1000;
+/** A publisher that never sends reports gets ones made from arrival times after this long. */
+const REPORT_WAIT_MS = 5_000;
+const FIRST_SEQUENCE_LIMIT = 0x8000;
+const CNAME = 'sluice';
+
+/** The receiver's transport as the forwarder sees it. */
+export type ForwarderOutlet = {
+  /** Undefined until DTLS is done. */
+  readonly srtpSender: SrtpSender | undefined;
+  send: (datagram: Buffer) => void;
+  nextTransportSequence: () => number;
+};
+
+/** One subscription: rewrites a publication's packets for one receiver, and repeats them on request. */
+export class TrackForwarder implements Forwarder {
+  readonly ssrc: number;
+  readonly rtxSsrc: number;
+  readonly publication: TrackPublication;
+  readonly #outlet: ForwarderOutlet;
+  readonly #video: boolean;
+  readonly #rewriting: Rewriting;
+  readonly #sent = new SentPackets();
+  readonly #resendDescriptor = emptyVp8Descriptor();
+  #binding: ForwarderBinding | undefined;
+  #header: OutboundHeader | undefined;
+  #copies: ProtectedCopies | undefined;
+  /** True while the mapped stream may be sent; false before a key frame. */
+  #flowing = false;
+  #paused = false;
+  #maxLayer = Number.POSITIVE_INFINITY;
+  #capLayer = Number.POSITIVE_INFINITY;
+  #target = -1;
+  #nextRtx = randomInt(1, FIRST_SEQUENCE_LIMIT);
+  #resendBudget = RESENDS_PER_SECOND;
+  #boundMs = 0;
+  #octetsAtRate = 0;
+  #sentKbps = 0;
+  readonly #stats = { packets: 0, octets: 0, resent: 0, nacks: 0, plis: 0, fractionLost: 0 };
+
+  constructor(options: {
+    publication: TrackPublication;
+    outlet: ForwarderOutlet;
+    ssrc: number;
+    rtxSsrc: number;
+  }) {
+    this.publication = options.publication;
+    this.#outlet = options.outlet;
+    this.ssrc = options.ssrc;
+    this.rtxSsrc = options.rtxSsrc;
+    this.#video = options.publication.kind === 'video';
+    this.#rewriting = new Rewriting({
+      clockRateHz: options.publication.codec.clockRateHz,
+      firstSequence: randomInt(1, FIRST_SEQUENCE_LIMIT),
+    });
+  }
+
+  get boundMid(): string | undefined {
+    return this.#binding?.mid;
+  }
+
+  get currentLayer(): number {
+    const role = this.#flowing ? this.#rewriting.stream?.role : undefined;
+    return role?.kind === 'media' ? role.layer : -1;
+  }
+
+  /** The highest layer the subscriber wants, before congestion is considered. */
+  get maxLayer(): number {
+    return this.#maxLayer;
+  }
+
+  get sentKbps(): number {
+    return this.#sentKbps;
+  }
+
+  get isSending(): boolean {
+    return this.#binding !== undefined && !this.#paused;
+  }
+
+  bind(binding: ForwarderBinding): void {
+    this.#binding = binding;
+    this.#header = new OutboundHeader(binding);
+    this.#copies = this.#video && binding.rtxPayloadType === 0 ? new ProtectedCopies() : undefined;
+    this.#flowing = false;
+    this.#boundMs = performance.now();
+    this.publication.attach(this);
+    this.retarget();
+  }
+
+  unbind(): void {
+    this.#binding = undefined;
+    this.#flowing = false;
+    this.publication.detach(this);
+  }
+
+  setMaxLayer(layer: number): void {
+    if (this.#maxLayer !== layer) {
+      this.#maxLayer = layer;
+      this.retarget();
+    }
+  }
+
+  /** Set by congestion control. */
+  setCapLayer(layer: number): void {
+    if (this.#capLayer !== layer) {
+      this.#capLayer = layer;
+      this.retarget();
+    }
+  }
+
+  setPaused(paused: boolean): void {
+    if (this.#paused !== paused) {
+      this.#paused = paused;
+      this.#flowing = false;
+      this.retarget();
+    }
+  }
+
+  /** Chooses the layer anew and asks for its key frame when another one is being sent. */
+  retarget(): void {
+    if (!this.#video || !this.isSending) {
+      return;
+    }
+    this.#target = this.publication.bestLayer(Math.min(this.#maxLayer, this.#capLayer), performance.now());
+    if (this.#target >= 0 && this.currentLayer !== this.#target) {
+      this.publication.requestKeyframe(this.#target);
+    }
+  }
+
+  stats(): ReturnType<Forwarder['stats']> {
+    return { ...this.#stats };
+  }
+
+  /** The packet path. */
+  forward(view: PacketView): void {
+    const { srtpSender } = this.#outlet;
+    const binding = this.#binding;
+    const header = this.#header;
+    if (srtpSender === undefined || binding === undefined || header === undefined || this.#paused) {
+      return;
+    }
+    const rewriting = this.#rewriting;
+    const continues = this.#flowing && view.stream === rewriting.stream && !rewriting.isDiscontinuous(view);
+    if (!continues && !this.#startWith(view)) {
+      return;
+    }
+    const sequence = rewriting.nextSequence(view);
+    if (sequence < 0) {
+      return;
+    }
+    const timestamp = rewriting.timestamp(view);
+    let pictureId = 0;
+    let tl0PicIdx = 0;
+    if (view.vp8.valid) {
+      pictureId = rewriting.pictureId(view);
+      tl0PicIdx = rewriting.tl0PicIdx(view);
+      patchVp8Descriptor(view.payload, view.vp8, pictureId, tl0PicIdx);
+    }
+    rewriting.onSent(sequence, view, timestamp, pictureId, tl0PicIdx);
+    this.#sent.remember(sequence, view.stream, view.sequence, timestamp, pictureId, tl0PicIdx);
+    const out = takeSlot();
+    const headerLength = header.write(
+      out,
+      binding.payloadType,
+      view.marker,
+      sequence & 0xffff,
+      timestamp,
+      this.ssrc,
+      binding.transportCcId === 0 ? 0 : this.#outlet.nextTransportSequence(),
+      view.dependencyDescriptor,
+    );
+    if (headerLength + view.payload.length + SRTP_MAX_OVERHEAD > MAX_DATAGRAM_BYTES) {
+      return;
+    }
+    const rollover = Math.floor(sequence / 0x1_0000);
+    const length = srtpSender.sealRtp(out, headerLength, view.payload, rollover);
+    const datagram = out.subarray(0, length);
+    this.#copies?.keep(sequence & 0xffff, datagram);
+    this.#stats.packets += 1;
+    this.#stats.octets += view.payload.length;
+    this.#outlet.send(datagram);
+  }
+
+  /** Switches to the view's stream when that is wanted and possible. */
+  #startWith(view: PacketView): boolean {
+    const { role } = view.stream;
+    if (role.kind !== 'media' || this.publication.streamOf(role.layer) !== view.stream) {
+      return false;
+    }
+    if (this.#video) {
+      if (this.#target < 0) {
+        this.retarget();
+      }
+      // Before anything is on screen any layer up to the wanted one is better than waiting.
+      const wanted = role.layer === this.#target || (!this.#flowing && role.layer < this.#target);
+      if (!wanted || !view.key) {
+        if (role.layer === this.#target) {
+          this.publication.requestKeyframe(role.layer);
+        }
+        return false;
+      }
+    }
+    this.#rewriting.switchTo(view);
+    this.#flowing = true;
+    if (role.layer !== this.#target) {
+      this.publication.requestKeyframe(this.#target);
+    }
+    return true;
+  }
+
+  onNack(sequenceNumbers: readonly number[]): void {
+    for (const sequenceNumber of sequenceNumbers) {
+      this.#stats.nacks += 1;
+      if (this.#resendBudget > 0 && this.#resend(sequenceNumber)) {
+        this.#resendBudget -= 1;
+        this.#stats.resent += 1;
+      }
+    }
+  }
+
+  onKeyframeRequest(): void {
+    this.#stats.plis += 1;
+    const layer = this.currentLayer;
+    this.publication.requestKeyframe(layer >= 0 ? layer : this.#target);
+  }
+
+  onReceptionReport(report: ReceptionReport): void {
+    this.#stats.fractionLost = report.fractionLost / 256;
+  }
+
+  #resend(sequenceNumber: number): boolean {
+    const { srtpSender } = this.#outlet;
+    const binding = this.#binding;
+    const header = this.#header;
+    if (srtpSender === undefined || binding === undefined || header === undefined) {
+      return false;
+    }
+    const copy = this.#copies?.find(sequenceNumber);
+    if (copy !== undefined) {
+      this.#outlet.send(copy);
+      return true;
+    }
+    const slot = this.#sent.find(sequenceNumber);
+    const stream = slot < 0 ? undefined : this.#sent.streamAt(slot);
+    const sequence = this.#sent.sequenceAt(slot);
+    const payload = stream?.payloadOf(sequence);
+    if (binding.rtxPayloadType === 0 || stream === undefined || payload === undefined) {
+      return false;
+    }
+    // Other forwarders have written their picture ids into the shared payload since.
+    if (this.publication.codec.name === 'vp8' && payload.length > 0) {
+      patchVp8Descriptor(
+        payload,
+        parseVp8Descriptor(payload, this.#resendDescriptor),
+        this.#sent.pictureIdAt(slot),
+        this.#sent.tl0PicIdxAt(slot),
+      );
+    }
+    // RFC 4588 §4: original sequence number, then the original payload.
+    const body = Buffer.allocUnsafe(payload.length + 2);
+    body.writeUInt16BE(sequenceNumber, 0);
+    payload.copy(body, 2);
+    this.#nextRtx += 1;
+    const out = takeSlot();
+    const headerLength = header.write(
+      out,
+      binding.rtxPayloadType,
+      stream.markerOf(sequence),
+      this.#nextRtx & 0xffff,
+      this.#sent.timestampAt(slot),
+      this.rtxSsrc,
+      binding.transportCcId === 0 ? 0 : this.#outlet.nextTransportSequence(),
+      stream.descriptorOf(sequence),
+    );
+    if (headerLength + body.length + SRTP_MAX_OVERHEAD > MAX_DATAGRAM_BYTES) {
+      return false;
+    }
+    const rollover = Math.floor(this.#nextRtx / 0x1_0000);
+    const length = srtpSender.sealRtp(out, headerLength, body, rollover);
+    this.#outlet.send(out.subarray(0, length));
+    return true;
+  }
+
+  /** Called about once a second; returns a compound RTCP packet, or undefined when there is nothing to report. */
+  takeReport(nowNtpUs: number, nowMs: number): Buffer | undefined {
+    this.#resendBudget = RESENDS_PER_SECOND;
+    this.#sentKbps = Math.round(((this.#stats.octets - this.#octetsAtRate) * 8) / 1000);
+    this.#octetsAtRate = this.#stats.octets;
+    if (!this.#rewriting.started || !this.isSending) {
+      return undefined;
+    }
+    const rtpTimestamp = this.#reportTimestamp(nowNtpUs, nowMs);
+    if (rtpTimestamp === undefined) {
+      return undefined;
+    }
+    return Buffer.concat([
+      buildSenderReport({
+        ssrc: this.ssrc,
+        ntpSeconds: ntpSeconds(nowNtpUs),
+        ntpFraction: ntpFraction(nowNtpUs),
+        rtpTimestamp: rtpTimestamp >>> 0,
+        packetCount: this.#stats.packets,
+        octetCount: this.#stats.octets,
+        reports: [],
+      }),
+      buildSdes(this.ssrc, CNAME),
+    ]);
+  }
+
+  /** The publisher's own mapping, moved by the same clock offset for all its tracks: that keeps its lip sync. */
+  #reportTimestamp(nowNtpUs: number, nowMs: number): number | undefined {
+    const { stream, timestampOffset, lastTimestamp, lastSentMs } = this.#rewriting;
+    const { offsetUs } = this.publication.clock;
+    const mapped = offsetUs === undefined ? undefined : stream?.clock.rtpAt(nowNtpUs - offsetUs);
+    if (mapped !== undefined) {
+      return mapped + timestampOffset;
+    }
+    if (nowMs - this.#boundMs < REPORT_WAIT_MS) {
+      return undefined;
+    }
+    const elapsed = ((nowMs - lastSentMs) * this.publication.codec.clockRateHz) / 1000;
+    return lastTimestamp + Math.round(elapsed);
+  }
+}
