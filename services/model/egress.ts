@@ -1,0 +1,91 @@
+import type { Encoding } from './presets.ts';
+
+/** What an egress job does, after validation; nothing is optional, and it travels to the handler as JSON. */
+export type ValidatedEgress = {
+  egressId: string;
+  roomId: string;
+  roomName: string;
+  /** Hidden recorder token for the room. */
+  token: string;
+  wsUrl: string;
+  job: TemplateJob | TrackJob;
+  file: FileTarget;
+};
+
+/** A room seen through a page. */
+export type TemplateJob = {
+  kind: 'template';
+  layout: string;
+  /** '' = the built-in page. */
+  customBaseUrl: string;
+  media: 'audio_video' | 'video' | 'audio';
+  container: 'mp4' | 'ogg';
+  encoding: Encoding;
+};
+
+/** One published track, packets untouched. */
+export type TrackJob = { kind: 'track'; trackId: string };
+
+export type FileTarget = {
+  /** With `{placeholders}`; '' or a trailing slash = default name. */
+  filepath: string;
+  disableManifest: boolean;
+  storage: StorageTarget;
+};
+
+export type LocalTarget = { kind: 'local'; rootDir: string };
+export type S3Target = {
+  kind: 's3';
+  /** '' = the AWS default credential chain. */
+  accessKey: string;
+  secret: string;
+  sessionToken: string;
+  region: string;
+  /** '' = AWS. */
+  endpoint: string;
+  bucket: string;
+  forcePathStyle: boolean;
+  metadata: Record<string, string>;
+  /** `key=value&key=value` */
+  tagging: string;
+  contentDisposition: string;
+};
+export type StorageTarget = LocalTarget | S3Target;
+
+/** File kinds an egress writes. */
+export type FileKind = 'mp4' | 'webm' | 'ogg';
+
+export const MIME_BY_FILE_KIND: Readonly<Record<FileKind | 'json', string>> = {
+  mp4: 'video/mp4',
+  webm: 'video/webm',
+  ogg: 'audio/ogg',
+  json: 'application/json',
+};
+
+/** Track egress: the container that takes a codec as it is. */
+export const FILE_KIND_BY_CODEC: Readonly<Partial<Record<string, FileKind>>> = {
+  h264: 'mp4',
+  vp8: 'webm',
+  vp9: 'webm',
+  opus: 'ogg',
+};
+
+/** Why a job ends; the text after "End reason: " in EgressInfo.details is LiveKit's. */
+export type EndReason =
+  | 'stop_requested'
+  | 'source_closed'
+  | 'limit_reached'
+  | 'no_start_signal'
+  | 'stopped_before_start'
+  | 'killed'
+  | 'failure';
+
+export const END_REASON_TEXT: Readonly<Record<EndReason, string>> = {
+  stop_requested: 'StopEgress API',
+  source_closed: 'Source closed',
+  limit_reached: 'Session limit reached',
+  no_start_signal: 'Start signal not received',
+  stopped_before_start: 'Stop called before pipeline could start',
+  killed: 'Process killed',
+  failure: 'Failure',
+};
