@@ -1,12 +1,21 @@
 import { ServiceError } from './base/errors.ts';
 import { redactText } from './base/redact.ts';
 import { UsageError, type CliCommand, type ExitCode } from './cli/command.ts';
+import { API_COMMANDS } from './cli/api-commands.ts';
+import { doctorCommand } from './cli/doctor.ts';
 import { serveCommand } from './cli/serve.ts';
+import { joinTokenCommand, pageTokenCommand } from './cli/token.ts';
 import { VERSION } from './cli/version.ts';
 
 process.setSourceMapsEnabled(true);
 
-const COMMANDS: readonly CliCommand[] = [serveCommand];
+const COMMANDS: readonly CliCommand[] = [
+  serveCommand,
+  doctorCommand,
+  joinTokenCommand,
+  pageTokenCommand,
+  ...API_COMMANDS,
+];
 
 process.exitCode = await main(process.argv.slice(2));
 

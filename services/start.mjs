@@ -8,6 +8,17 @@ if (major < 20 || (major === 20 && minor < 19)) {
   );
   process.exit(1);
 }
-const { prepare } = await import('./setup/prepare.mjs');
-await prepare({ purpose: 'run' });
+try {
+  const { prepare } = await import('./setup/prepare.mjs');
+  await prepare({ tools: needsTools(process.argv.slice(2)) ? 'wanted' : 'skip' });
+} catch (error) {
+  console.error(`set-up failed: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(1);
+}
 await import('../dist/main.js');
+
+/** Only the commands that run media need ffmpeg and Chromium; `room list` must not install anything. */
+function needsTools(argv) {
+  const asksForHelp = argv.includes('--help') || argv.includes('-h');
+  return ['serve', 'demo'].includes(argv[0]) && !asksForHelp;
+}

@@ -8,7 +8,8 @@ import { startApi, type HttpMounts } from '../api/api-server.ts';
 import { MemoryEgressStore } from '../bus/egress-store.ts';
 import { MemoryIngressStore, type IngressStore } from '../bus/ingress-store.ts';
 import { MemoryBus } from '../bus/memory-bus.ts';
-import { isLoopbackOnly, publicHost } from './addresses.ts';
+import { startSfu } from '../sfu/sfu-service.ts';
+import { advertisedAddresses, isLoopbackOnly, mediaBindAddress, publicHost } from './addresses.ts';
 import type { Tools } from './tools.ts';
 import { VERSION } from './version.ts';
 
@@ -73,7 +74,31 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
   };
 
   try {
-    const mounts: HttpMounts = { upgrade: () => false, request: () => false };
+    const sfu = started(
+      'sfu',
+      await startSfu({
+        bus,
+        keys,
+        logger: logger.child({ service: 'sfu' }),
+        rtc: {
+          udpPort: config.rtc.udp_port,
+          bindAddress: mediaBindAddress(config),
+          advertiseAddresses: advertisedAddresses(config),
+        },
+        room: {
+          autoCreate: config.room.auto_create,
+          emptyTimeoutS: config.room.empty_timeout,
+          departureTimeoutS: config.room.departure_timeout,
+          maxParticipants: config.room.max_participants,
+        },
+        nodeId,
+      }),
+    );
+    ports.rtcUdp = sfu.udpPort;
+    const mounts: HttpMounts = {
+      upgrade: (request, socket, head) => sfu.handleUpgrade(request, socket, head),
+      request: (request, response) => sfu.handleRequest(request, response),
+    };
     const api = started(
       'api',
       await startApi({
@@ -115,7 +140,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
   return { nodeId, ports, urls, recordingsDir, ingressStore, close };
 }
 
-const PARTS = ['api'] as const;
+const PARTS = ['sfu', 'api'] as const;
 
 function readiness(running: ReadonlySet<string>): { ready: boolean; checks: Record<string, boolean> } {
   const checks = Object.fromEntries(PARTS.map((name) => [name, running.has(name)]));

@@ -1,7 +1,6 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { probeBrowser } from '../egress/browser/probe.ts';
 import { probeFfmpeg } from '../media/ffmpeg/capabilities.ts';
 import { locateFfmpeg, locateFfprobe } from '../media/ffmpeg/locate.ts';
 import { findChromium } from '../setup/find-chromium.mjs';
@@ -32,31 +31,33 @@ export async function findTools(logger: Logger): Promise<Tools> {
     { path: ffmpeg.path, origin: ffmpeg.origin, version: capabilities.version, limits: capabilities.limits },
     'ffmpeg found',
   );
-  const chromium = chromiumPath === undefined ? '' : await versionOf(chromiumPath);
+  const limits = [...capabilities.limits];
+  let chromium = 'not found';
+  let usableChromium: string | undefined;
   if (chromiumPath === undefined) {
-    logger.warn(CHROMIUM_MISSING);
+    limits.push(CHROMIUM_MISSING);
   } else {
-    logger.info({ path: chromiumPath, version: chromium }, 'Chromium found');
+    try {
+      const browser = await probeBrowser(chromiumPath);
+      usableChromium = browser.path;
+      chromium = `Chromium ${browser.version}`;
+      logger.info({ path: browser.path, version: browser.version }, 'Chromium found');
+    } catch (error) {
+      limits.push(`${messageOf(error)}: room composite recordings will be refused`);
+    }
   }
-  const limits = [...capabilities.limits, ...(chromiumPath === undefined ? [CHROMIUM_MISSING] : [])];
+  for (const limit of limits) {
+    logger.warn({ limit }, 'limited');
+  }
   return {
     ffmpegPath: ffmpeg.path,
     ffprobePath: ffprobe?.path,
-    chromiumPath,
+    chromiumPath: usableChromium,
     summary: {
       ffmpeg: capabilities.version,
       ffprobe: ffprobe === undefined ? 'not found' : 'found',
-      chromium: chromium === '' ? 'not found' : chromium,
+      chromium,
       limits,
     },
   };
-}
-
-async function versionOf(chromiumPath: string): Promise<string> {
-  try {
-    const { stdout } = await promisify(execFile)(chromiumPath, ['--version'], { timeout: 15_000 });
-    return stdout.trim().replace(/\s+built on .*$/, '');
-  } catch (error) {
-    return `found, but --version failed: ${messageOf(error)}`;
-  }
 }

@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { access, constants, readdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
@@ -10,9 +11,11 @@ const NAMES = [
   'chrome',
   'microsoft-edge',
 ];
+const VERSION_TIMEOUT_MS = 20_000;
 
 /**
  * Chromium or Chrome: PUPPETEER_EXECUTABLE_PATH, then the PATH, then what puppeteer downloaded earlier.
+ * A name on the PATH counts only when it runs: Ubuntu's chromium-browser is a script that asks for a snap.
  * @param {NodeJS.ProcessEnv} [env]
  * @returns {Promise<string | undefined>}
  */
@@ -28,7 +31,7 @@ export async function findChromium(env = process.env) {
   }
   for (const name of NAMES) {
     const found = await findOnPath(name, env);
-    if (found !== undefined) {
+    if (found !== undefined && (await runs(found))) {
       return found;
     }
   }
@@ -59,12 +62,20 @@ async function findInPuppeteerCache(env) {
   for (const version of versions) {
     for (const folder of await readdir(path.join(base, version)).catch(() => [])) {
       const candidate = path.join(base, version, folder, 'chrome');
-      if (await isExecutable(candidate)) {
+      if ((await isExecutable(candidate)) && (await runs(candidate))) {
         return candidate;
       }
     }
   }
   return undefined;
+}
+
+function runs(file) {
+  return new Promise((resolve) => {
+    execFile(file, ['--version'], { timeout: VERSION_TIMEOUT_MS }, (error) => {
+      resolve(error === null);
+    });
+  });
 }
 
 async function isExecutable(file) {

@@ -4,11 +4,14 @@ import { ensureTools } from './tools.mjs';
 
 /**
  * Brings a fresh checkout to the point where dist/main.js can run: npm packages, dist/, ffmpeg and Chromium.
- * Quick when nothing is missing. Sets FFMPEG_PATH & co. only where something was found off the PATH.
- * @param {{ purpose: 'run' | 'test' }} options
+ * Quick when nothing is missing, silent then too.
+ * @param {{ tools: 'skip' | 'wanted' | 'required', packages?: string[] }} options wanted: a missing tool is
+ *   announced; required: it is an error. packages: further Debian packages (tests).
  */
-export async function prepare({ purpose }) {
+export async function prepare({ tools, packages = [] }) {
   await ensureDependencies();
   await ensureBuild();
-  await ensureTools({ required: purpose === 'test' });
+  if (tools !== 'skip') {
+    await ensureTools({ required: tools === 'required', packages });
+  }
 }

@@ -4,6 +4,20 @@ import { runVisible, step } from './run.mjs';
 
 /** Without fonts Chromium draws participant names as boxes. */
 const FONT_PACKAGES = ['fonts-liberation', 'fonts-noto-core', 'fonts-noto-color-emoji'];
+/** What a downloaded Chrome needs and a server installation lacks (names of Debian 12 and Ubuntu 22.04/24.04). */
+const CHROME_LIBRARIES = [
+  'libnss3',
+  'libatk-bridge2.0-0',
+  'libcups2',
+  'libdrm2',
+  'libgbm1',
+  'libxkbcommon0',
+  'libxcomposite1',
+  'libxdamage1',
+  'libxfixes3',
+  'libxrandr2',
+  'libpango-1.0-0',
+];
 
 /**
  * Finds ffmpeg, ffprobe and Chromium, and installs what is missing where that is possible: by apt as root on
@@ -47,31 +61,36 @@ async function installByApt(missing, packages) {
     return;
   }
   const wanted = [...packages];
+  // Ubuntu's "chromium" package only starts a snap, which servers and containers cannot run; Chrome is downloaded
+  // there, and apt brings the libraries it needs.
+  const isUbuntu = distribution.id === 'ubuntu';
   if (missing.includes('ffmpeg')) {
     wanted.push('ffmpeg');
   }
   if (missing.includes('chromium')) {
-    wanted.push(...FONT_PACKAGES);
-    // Ubuntu's "chromium" package only starts a snap, which servers and containers cannot run.
-    if (distribution.id !== 'ubuntu') {
-      wanted.push('chromium');
-    }
+    wanted.push(...FONT_PACKAGES, ...(isUbuntu ? CHROME_LIBRARIES : ['chromium']));
   }
   if (wanted.length === 0) {
     return;
   }
   step(`installing ${wanted.join(', ')} with apt-get (a few minutes on a fresh machine)`);
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const lock = ['-o', 'DPkg::Lock::Timeout=300'];
   try {
-    await runVisible('apt-get', ['update', '-qq', ...lock], { env });
-    await runVisible('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...lock, ...wanted], {
-      env,
-      quiet: true,
-    });
+    await aptGet(['update', '-qq']);
+    await aptGet(['install', '-y', '-qq', '--no-install-recommends', ...wanted]);
+    if (isUbuntu && missing.includes('chromium')) {
+      // Renamed in Ubuntu 24.04.
+      await aptGet(['install', '-y', '-qq', 'libasound2t64']).catch(() =>
+        aptGet(['install', '-y', '-qq', 'libasound2']),
+      );
+    }
   } catch (error) {
     step(`apt-get did not succeed: ${error.message}`);
   }
+}
+
+async function aptGet(args) {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  await runVisible('apt-get', ['-o', 'DPkg::Lock::Timeout=300', ...args], { env, quiet: true });
 }
 
 /** puppeteer's own download: works on any distribution with network access, brings no fonts or libraries. */
