@@ -1,4 +1,4 @@
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import {
   ClientInfo,
   ConnectionSettings,
@@ -59,11 +59,11 @@ export function encodeSignalRequest(message: SignalRequestMessage): Uint8Array {
   return new SignalRequest({ message }).toBinary();
 }
 
-/** The `join_request` query value of /rtc/v1: base64url of an uncompressed WrappedJoinRequest. */
+/** The `join_request` query value of /rtc/v1: base64url of a WrappedJoinRequest, compressed to fit a URL. */
 export function encodeJoinRequest(request: JoinRequest): string {
   const wrapped = new WrappedJoinRequest({
-    compression: WrappedJoinRequest_Compression.NONE,
-    joinRequest: request.toBinary(),
+    compression: WrappedJoinRequest_Compression.GZIP,
+    joinRequest: gzipSync(request.toBinary()),
   });
   return Buffer.from(wrapped.toBinary()).toString('base64url');
 }

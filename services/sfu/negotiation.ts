@@ -15,15 +15,12 @@ import type { HeaderExtensionIds, NegotiatedCodec, PeerTransport } from './media
 import { CODEC_BY_NAME, type PublishedTrack } from './published-track.ts';
 import type { ReceiveSections } from './receive-sections.ts';
 
+export type SendingSection = { mid: string; kind: TrackKind; trackId: string; streamId: string };
+
 /** The publishing side of a participant, as negotiation needs it. */
 export type PublishingSide = {
-  /** The announced track this section carries; undefined when none was announced (yet). */
-  claim(section: {
-    mid: string;
-    kind: TrackKind;
-    trackId: string;
-    streamId: string;
-  }): PublishedTrack | undefined;
+  /** mid → announced track; sections whose track was not announced (yet) are left out. */
+  claimAll(sections: readonly SendingSection[]): Map<string, PublishedTrack>;
   /** The tracks of the last answer by section. */
   readonly byMid: ReadonlyMap<string, PublishedTrack>;
   published(track: PublishedTrack, mid: string): void;
@@ -80,8 +77,10 @@ export class Negotiation {
     );
     this.#endUnofferedPublications(audioVideo);
     const uplinks = new Map<string, SdpSectionSpec>();
-    for (const section of audioVideo) {
-      const uplink = this.#answerUplink(section);
+    const sending = audioVideo.filter(sends);
+    const claims = this.#publishing.claimAll(sending);
+    for (const section of sending) {
+      const uplink = this.#answerUplink(section, claims.get(section.mid));
       if (uplink !== undefined) {
         uplinks.set(section.mid, uplink);
       }
@@ -128,13 +127,9 @@ export class Negotiation {
     }
   }
 
-  #answerUplink(section: AudioVideoSection): SdpSectionSpec | undefined {
-    if (!sends(section)) {
-      return undefined;
-    }
+  #answerUplink(section: AudioVideoSection, track: PublishedTrack | undefined): SdpSectionSpec | undefined {
     const { media } = this.#transport;
     const before = this.#publishing.byMid.get(section.mid);
-    const track = this.#publishing.claim(section) ?? before;
     const codec = track === undefined ? undefined : chooseFromPublisher(section.codecs, track);
     if (track === undefined || codec === undefined) {
       return undefined;

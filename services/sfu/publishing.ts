@@ -1,8 +1,7 @@
 import type { AddTrackRequest, TrackInfo } from '@livekit/protocol';
 import { ServiceError } from '../base/errors.ts';
 import { mayPublishSource, PARTICIPANT_LIMITS, type ParticipantPermissions } from '../model/participant.ts';
-import type { TrackKind } from '../model/track.ts';
-import type { PublishingSide } from './negotiation.ts';
+import type { PublishingSide, SendingSection } from './negotiation.ts';
 import { PublishedTrack } from './published-track.ts';
 import { sourceFromWire } from './wire-convert.ts';
 
@@ -74,27 +73,42 @@ export class Publishing implements PublishingSide {
     return { track, alreadyOffered: [...track.cids].some((cid) => this.#unclaimed.has(cid)) };
   }
 
-  claim(section: {
-    mid: string;
-    kind: TrackKind;
-    trackId: string;
-    streamId: string;
-  }): PublishedTrack | undefined {
-    const current = this.#byMid.get(section.mid);
-    const announced = [...this.#announced.values()].filter((track) => track.kind === section.kind);
-    const named = announced.find(
-      (track) => track.cids.has(section.trackId) || track.cids.has(section.streamId),
-    );
-    // A client that replaced the track object keeps the section, but its msid no longer is the announced cid.
-    const claimed = named ?? current ?? announced.find((track) => track.media === undefined);
-    if (claimed === undefined && section.trackId !== '') {
-      this.#unclaimed.add(section.trackId);
+  /**
+   * Finds the announced track of every sending section. A section named by a track's cid gets that track; then
+   * sections keep the track they had (a client that replaced the track object offers another msid); what is left
+   * goes by kind, in order of announcement.
+   */
+  claimAll(sections: readonly SendingSection[]): Map<string, PublishedTrack> {
+    const claims = new Map<string, PublishedTrack>();
+    const free = new Set(this.#announced.values());
+    const take = (section: SendingSection, track: PublishedTrack | undefined): void => {
+      if (track !== undefined) {
+        claims.set(section.mid, track);
+        free.delete(track);
+      }
+    };
+    for (const section of sections) {
+      const named = [...free].find(
+        (track) =>
+          track.kind === section.kind &&
+          (track.cids.has(section.trackId) || track.cids.has(section.streamId)),
+      );
+      take(section, named ?? this.#byMid.get(section.mid));
     }
-    return claimed;
+    this.#unclaimed = new Set();
+    for (const section of sections.filter(({ mid }) => !claims.has(mid))) {
+      take(
+        section,
+        [...free].find((track) => track.kind === section.kind),
+      );
+      if (!claims.has(section.mid)) {
+        this.#unclaimed.add(section.trackId);
+      }
+    }
+    return claims;
   }
 
   published(track: PublishedTrack, mid: string): void {
-    this.#unclaimed = new Set();
     this.#byMid.set(mid, track);
     this.#announced.delete(track.cid);
     if (!this.#published.has(track.sid)) {
