@@ -8,19 +8,16 @@ import type { EncodedPacket } from '../../model/packet.ts';
 import { launchBrowser, type BrowserProcess } from '../browser/launch.ts';
 import { CaptureSession } from '../capture/capture-session.ts';
 import { CaptureSocket } from '../capture/capture-socket.ts';
-import { h264CodecString } from '../capture/h264-level.ts';
-import type { RecorderOptions } from '../capture/recorder-protocol.ts';
+import { openRecorderTab } from '../capture/recorder-tab.ts';
 import { startTemplateServer, type TemplateServer } from '../template-server.ts';
 import { PageConsole } from './page-console.ts';
 import { openPage, pageErrorText } from './page-navigation.ts';
+import { PacketGate } from './packet-gate.ts';
 import type { PageSourceOptions } from './page-source-types.ts';
 import { pageUrl } from './page-target.ts';
 import type { EgressSource, EgressSourceEvents } from './source-types.ts';
 
-const CONNECT_TIMEOUT_MS = 20_000;
 const ERROR_POLL_MS = 500;
-/** A picture that stands still is sent five times a second: seekable, and nearly free to encode. */
-const STILL_PICTURE_INTERVAL_US = 200_000;
 
 /** A web page or room template, captured inside its own Chrome. */
 export function createPageSource(options: PageSourceOptions): EgressSource {
@@ -33,13 +30,12 @@ class PageSource implements EgressSource {
   readonly #console: PageConsole;
   readonly #socket: CaptureSocket;
   readonly #capture: CaptureSession;
+  readonly #gate = new PacketGate();
   readonly #cleanups: (() => Promise<void>)[] = [];
   /** Rejects when browser, page or capture die; every step of start() races against it. */
   readonly #death: Promise<never>;
   #die: (error: ServiceError) => void = () => undefined;
   #transcoder: AudioTranscoder | undefined;
-  /** Packets wait here until start() has resolved, so that its caller misses none. */
-  #held: (() => void)[] | undefined = [];
   #starting: Promise<void> | undefined;
   #isRecording = false;
   #hasEnded = false;
@@ -82,7 +78,7 @@ class PageSource implements EgressSource {
       throw ServiceError.from(error);
     }
     setImmediate(() => {
-      this.#release();
+      this.#gate.open();
     });
     return { kinds: this.#options.audioCodec === 'none' ? ['video'] : ['video', 'audio'] };
   }
@@ -149,37 +145,19 @@ class PageSource implements EgressSource {
 
   /** Capture begins on the blank tab: it survives navigation, and the page's own title does not matter. */
   async #connectRecorder(browser: BrowserProcess, server: TemplateServer, page: Page): Promise<void> {
-    const recorder = await browser.browser.newPage();
-    recorder.on('error', (error) => {
-      this.#die(pageCrashed(error));
+    await openRecorderTab(browser.browser, {
+      ...this.#options,
+      baseUrl: server.baseUrl,
+      socketUrl: `ws://127.0.0.1:${server.port}${this.#socket.path}`,
+      onCrash: (error) => {
+        this.#die(pageCrashed(error));
+      },
     });
-    await recorder.goto(`${server.baseUrl}/recorder/`, { timeout: CONNECT_TIMEOUT_MS });
-    await recorder.evaluate(
-      (options) =>
-        (globalThis as unknown as { startCapture: (o: RecorderOptions) => Promise<unknown> }).startCapture(
-          options,
-        ),
-      this.#recorderOptions(server),
-    );
     await this.#capture.synchronise();
     this.#capture.events.on('failed', (error) => {
       this.#die(error);
     });
     await page.bringToFront();
-  }
-
-  #recorderOptions(server: TemplateServer): RecorderOptions {
-    const { width, height, framerate, videoBitrateKbps, keyFrameIntervalS } = this.#options;
-    return {
-      socketUrl: `ws://127.0.0.1:${server.port}${this.#socket.path}`,
-      width,
-      height,
-      framerate,
-      codec: h264CodecString(width, height, framerate),
-      bitrateBps: videoBitrateKbps * 1000,
-      keyFrameIntervalUs: Math.round(keyFrameIntervalS * 1e6),
-      fillIntervalUs: Math.max(STILL_PICTURE_INTERVAL_US, Math.round(1e6 / framerate)),
-    };
   }
 
   #startSignal(): Promise<void> {
@@ -221,7 +199,7 @@ class PageSource implements EgressSource {
 
   async #record(): Promise<void> {
     const { width, height, audioCodec } = this.#options;
-    this.#emit(() => {
+    this.#gate.pass(() => {
       this.events.emit('format', { kind: 'video', codec: 'h264', width, height });
     });
     if (audioCodec !== 'none') {
@@ -247,7 +225,7 @@ class PageSource implements EgressSource {
     });
     this.#transcoder = this.#own(transcoder, () => transcoder.close());
     transcoder.events.on('format', (format) => {
-      this.#emit(() => {
+      this.#gate.pass(() => {
         this.events.emit('format', format);
       });
     });
@@ -269,7 +247,7 @@ class PageSource implements EgressSource {
     if (this.#isRecording) {
       await this.#capture.stop();
       await this.#transcoder?.close();
-      this.#release();
+      this.#gate.open();
       this.#options.logger.info({ ...this.#capture.stats }, 'page capture stopped');
     }
   }
@@ -304,25 +282,9 @@ class PageSource implements EgressSource {
       packet.ptsUs = 0;
       packet.dtsUs = 0;
     }
-    this.#emit(() => {
+    this.#gate.pass(() => {
       this.events.emit('packet', packet);
     });
-  }
-
-  #emit(send: () => void): void {
-    if (this.#held === undefined) {
-      send();
-    } else {
-      this.#held.push(send);
-    }
-  }
-
-  #release(): void {
-    const held = this.#held ?? [];
-    this.#held = undefined;
-    for (const send of held) {
-      send();
-    }
   }
 
   #end(): void {
