@@ -1,4 +1,4 @@
-import type { EgressInfo} from '@livekit/protocol';
+import type { EgressInfo } from '@livekit/protocol';
 import { EgressStatus } from '@livekit/protocol';
 
 /** Ended jobs stay listed this long, as in LiveKit. */

@@ -1,4 +1,4 @@
-import type { IngressState} from '@livekit/protocol';
+import type { IngressState } from '@livekit/protocol';
 import { type IngressInfo } from '@livekit/protocol';
 
 /** The configured ingress endpoints with their latest state. Implementations return copies. */

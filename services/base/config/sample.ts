@@ -14,7 +14,7 @@ export function sampleConfig(): string {
 }
 
 function keysOf(schema: z.ZodObject): string[] {
-  return Object.entries(schema.shape).map(([key, node]) => block(key, node));
+  return Object.entries(schema.shape as Record<string, Node>).map(([key, node]) => block(key, node));
 }
 
 /** One key with its description, at column 0; nesting indents the whole block afterwards. */
