@@ -57,11 +57,11 @@ function readRoomComposite(
     segment_outputs: request.segmentOutputs,
     image_outputs: request.imageOutputs,
   });
-  // eslint-disable-next-line @typescript-eslint/no-deprecated -- what most callers of LiveKit still send
   const { output: single } = request;
   if (single.case === 'stream' || single.case === 'segments') {
     throw notSupported(`${single.case} output`);
   }
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- what most callers of LiveKit still send
   const outputs = single.case === 'file' ? [single.value] : request.fileOutputs;
   const output = singleOutput(outputs, 'file_outputs');
   return {
@@ -176,7 +176,7 @@ type EncodingCase =
   | { case: 'advanced'; value: livekit.EncodingOptions }
   | { case: undefined; value?: undefined };
 
-const AUDIO_CODECS = ['default', 'opus', 'aac', 'mp3'] as const;
+const AUDIO_CODECS: readonly AdvancedOptions['audioCodec'][] = ['default', 'opus', 'aac', 'mp3'];
 
 function encodingOf(encoding: EncodingCase): Encoding {
   switch (encoding.case) {
