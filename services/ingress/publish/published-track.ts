@@ -1,0 +1,59 @@
+import type { EncodedPacket } from '../../model/packet.ts';
+import type { TrackPublisher } from '../../rtc-client/room-client-types.ts';
+
+/** While the room is being joined: enough for a long group of pictures, and a burst of audio nobody notices. */
+const WAITING_LIMIT = { video: 600, audio: 25 } as const;
+const MAX_WAITING_BYTES = 16_000_000;
+
+/** Takes packets from the first one on; those from before the room has the track wait, back to the last key frame. */
+export class PublishedTrack {
+  readonly kind: 'video' | 'audio';
+  #publisher: TrackPublisher | undefined;
+  #waiting: EncodedPacket[] = [];
+  #waitingBytes = 0;
+  #closed = false;
+
+  constructor(kind: 'video' | 'audio') {
+    this.kind = kind;
+  }
+
+  write(packet: EncodedPacket): void {
+    if (this.#closed) {
+      return;
+    }
+    if (this.#publisher !== undefined) {
+      this.#publisher.write(packet);
+      return;
+    }
+    if (this.kind === 'video' && packet.key) {
+      this.#dropWaiting();
+    }
+    this.#waiting.push(packet);
+    this.#waitingBytes += packet.data.length;
+    if (this.kind === 'audio' && this.#waiting.length > WAITING_LIMIT.audio) {
+      this.#waiting.shift();
+    } else if (this.#waiting.length > WAITING_LIMIT[this.kind] || this.#waitingBytes > MAX_WAITING_BYTES) {
+      this.#dropWaiting();
+    }
+  }
+
+  /** The room has the track. */
+  attach(publisher: TrackPublisher): void {
+    this.#publisher = publisher;
+    for (const packet of this.#waiting) {
+      publisher.write(packet);
+    }
+    this.#dropWaiting();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#dropWaiting();
+    await this.#publisher?.unpublish();
+  }
+
+  #dropWaiting(): void {
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+  }
+}

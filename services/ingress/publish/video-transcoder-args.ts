@@ -1,0 +1,28 @@
+import type { VideoTarget } from '../../model/ingress.ts';
+
+const KEYFRAME_INTERVAL_S = 2;
+
+/**
+ * FLV in, FLV out: the one container both ends of a pipe carry timestamps in that we read and write ourselves.
+ * One decoder thread, since frame threads each hold a frame back; sliced encoding (zerolatency) uses the others.
+ * Interlaced pictures are woven together, larger ones scaled down, sizes made even.
+ */
+export function videoTranscodeArgs(target: VideoTarget): string[] {
+  const { width, height, bitrateKbps } = target;
+  const longSide = Math.max(width, height);
+  const shortSide = Math.min(width, height);
+  const boxWidth = `if(gte(iw,ih),${longSide},${shortSide})`;
+  const boxHeight = `if(gte(iw,ih),${shortSide},${longSide})`;
+  const factor = `min(1,min(${boxWidth}/iw,${boxHeight}/ih))`;
+  const even = (side: string): string => `'2*trunc(${side}*${factor}/2)'`;
+  return [
+    ...['-v', 'error', '-threads', '1', '-probesize', '32', '-analyzeduration', '0', '-copyts'],
+    ...['-f', 'flv', '-i', 'pipe:0', '-map', '0:v:0', '-vsync', '0'],
+    ...['-vf', `yadif=deint=interlaced,scale=w=${even('iw')}:h=${even('ih')},format=yuv420p`],
+    ...['-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'zerolatency', '-profile:v', 'baseline'],
+    ...['-b:v', `${bitrateKbps}k`, '-maxrate', `${bitrateKbps}k`, '-bufsize', `${bitrateKbps}k`],
+    ...['-force_key_frames', `expr:gte(t,n_forced*${KEYFRAME_INTERVAL_S})`],
+    ...['-avoid_negative_ts', 'disabled', '-f', 'flv', '-flvflags', 'no_duration_filesize'],
+    ...['-flush_packets', '1', 'pipe:1'],
+  ];
+}
