@@ -342,7 +342,6 @@ export class ParticipantSession {
     }
   }
 
-
   #startForwarding(): void {
     if (this.transport.state !== 'connected') {
       return;

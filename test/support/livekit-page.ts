@@ -20,7 +20,6 @@ app.connect = async (url, token, roomOptions = {}, connectOptions = {}) => {
   room.on('trackSubscribed', (track) => {
     const element = track.attach();
     element.id = 'el-' + track.sid;
-    element.muted = true;
     if (track.kind === 'video') element.style.width = '640px';
     document.body.append(element);
   });
