@@ -6,6 +6,8 @@ export type AssembledFrame = {
 
 /** Rebuilds coded frames from RTP payloads. Never throws on input. */
 export type Depacketizer = {
+  /** Every packet is a frame; the marker bit says nothing about where frames end (audio, RFC 3551 §4.1). */
+  readonly framePerPacket: boolean;
   /**
    * True when a frame may begin with this payload. After a gap it tells whether the packet before it belonged to the
    * same frame.

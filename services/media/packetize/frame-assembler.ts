@@ -72,8 +72,8 @@ export class FrameAssembler {
     }
     this.#gap = false;
     this.#payloads.push(packet.payload);
-    this.#lastPacketEndedFrame = packet.marker;
-    if (packet.marker) {
+    this.#lastPacketEndedFrame = packet.marker || this.#options.depacketizer.framePerPacket;
+    if (packet.marker || this.#options.depacketizer.framePerPacket) {
       this.#finish();
     }
   }

@@ -14,6 +14,7 @@ type Unit = { type: number; pieces: Uint8Array[] };
  * came earlier gets them put in front.
  */
 export class H264Depacketizer implements Depacketizer {
+  readonly framePerPacket = false;
   readonly #sps = new Map<string, Uint8Array>();
   readonly #pps = new Map<string, Uint8Array>();
 

@@ -2,6 +2,8 @@ import type { AssembledFrame, Depacketizer } from './depacketizer-types.ts';
 
 /** RFC 7587: one packet, one Opus packet. */
 export class OpusDepacketizer implements Depacketizer {
+  readonly framePerPacket = true;
+
   isFrameStart(): boolean {
     return true;
   }

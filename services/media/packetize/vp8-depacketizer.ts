@@ -21,6 +21,8 @@ export function vp8DescriptorLength(payload: Uint8Array): number {
 }
 
 export class Vp8Depacketizer implements Depacketizer {
+  readonly framePerPacket = false;
+
   /** S bit set and partition index 0. */
   isFrameStart(payload: Uint8Array): boolean {
     return ((payload[0] ?? 0) & 0x17) === 0x10;

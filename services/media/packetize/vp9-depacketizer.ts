@@ -55,6 +55,8 @@ function structureLength(payload: Uint8Array, offset: number): number {
 
 /** One spatial layer; the pieces of a frame are concatenated. */
 export class Vp9Depacketizer implements Depacketizer {
+  readonly framePerPacket = false;
+
   isFrameStart(payload: Uint8Array): boolean {
     return ((payload[0] ?? 0) & FLAG.begin) !== 0;
   }
