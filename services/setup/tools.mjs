@@ -89,7 +89,8 @@ async function installByApt(missing, packages) {
 }
 
 async function aptGet(args) {
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  // RUNLEVEL=1: packages that bring a daemon (redis, memcached…) must not start it.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
   await runVisible('apt-get', ['-o', 'DPkg::Lock::Timeout=300', ...args], { env, quiet: true });
 }
 
