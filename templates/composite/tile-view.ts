@@ -1,4 +1,5 @@
 import type { Placement } from '../../layouts/layout-types.ts';
+import { initialsOf } from './initials.ts';
 import type { RoomTile } from './room-tiles.ts';
 
 const AVATAR_COLOURS = [
@@ -125,18 +126,6 @@ function setText(element: HTMLElement, text: string): void {
   if (element.textContent !== text) {
     element.textContent = text;
   }
-}
-
-const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
-
-/** "Ada Lovelace" → "AL", "obs-studio" → "OS", "李小龙" → "李". */
-export function initialsOf(name: string): string {
-  const words = name.split(/[\s\-_.@]+/u).filter((word) => word !== '');
-  return words.slice(0, 2).map(firstOf).join('').toLocaleUpperCase();
-}
-
-function firstOf(word: string): string {
-  return graphemes.segment(word).containing(0)?.segment ?? '';
 }
 
 function colourOf(identity: string): string {
