@@ -231,7 +231,7 @@ export class RtmpConnection implements EncoderConnection {
     } catch (error) {
       const failure = ServiceError.from(error, 'unavailable');
       const taken = failure.code === 'already_exists';
-      if (!taken) {
+      if (failure.code === 'not_found') {
         this.#options.onWrongKey();
       }
       const waitMs = Math.max(0, limits.refusalDelayMs - (Date.now() - startedMs));

@@ -1,0 +1,228 @@
+import type { IngressInfo, IngressState } from '@livekit/protocol';
+import { monotonicUs } from '../base/clock.ts';
+import { messageOf, ServiceError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Bus, Unregister } from '../bus/bus.ts';
+import { IngressHandler } from '../bus/rpc-methods.ts';
+import type { EncodedPacket, TrackFormat } from '../model/packet.ts';
+import type { AmfObject } from '../protocol/amf0.ts';
+import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
+import { ingressSettings } from './ingress-settings.ts';
+import { AudioPipeline } from './publish/audio-pipeline.ts';
+import { EncoderClock } from './publish/encoder-clock.ts';
+import { RateMeter } from './publish/rate-meter.ts';
+import { VideoPipeline } from './publish/video-pipeline.ts';
+import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
+import type { EncoderConnection, MediaSink } from './servers/publisher-types.ts';
+import { StateReporter } from './state-reporter.ts';
+
+export type IngressSessionOptions = {
+  bus: Bus;
+  logger: Logger;
+  info: IngressInfo;
+  room: RoomAccess;
+  ffmpegPath: string;
+  connectRoom: ConnectRoom;
+  encoder: EncoderConnection;
+};
+
+const REPORT_INTERVAL_MS = 5_000;
+/** After the first media: until then a rate says nothing. */
+const FIRST_REPORT_MS = 1_000;
+
+/** One encoder that publishes to one endpoint, from the accepted key to the participant's leaving. */
+export class IngressSession implements MediaSink {
+  /** Resolves when everything is closed and the last state is reported; never rejects. */
+  readonly ended: Promise<void>;
+  readonly #options: IngressSessionOptions;
+  readonly #logger: Logger;
+  readonly #state: StateReporter;
+  readonly #room: RoomPublisher;
+  readonly #video: VideoPipeline;
+  readonly #audio: AudioPipeline;
+  readonly #clock = new EncoderClock();
+  readonly #videoMeter = new RateMeter(monotonicUs());
+  readonly #audioMeter = new RateMeter(monotonicUs());
+  #handlers: Unregister[] = [];
+  #reportTimer: NodeJS.Timeout | undefined;
+  #stopping = false;
+  #resolveEnded: () => void = () => undefined;
+
+  /** @throws ServiceError failed_precondition when the endpoint's settings cannot be published. */
+  constructor(options: IngressSessionOptions) {
+    this.#options = options;
+    const { info, ffmpegPath } = options;
+    const settings = ingressSettings(info);
+    const resourceId = newId('RT_');
+    this.#logger = options.logger.child({ ingressId: info.ingressId, resourceId, room: info.roomName });
+    const logger = this.#logger;
+    this.ended = new Promise((resolve) => {
+      this.#resolveEnded = resolve;
+    });
+    this.#state = new StateReporter(options.bus, info, resourceId, logger, () => {
+      void this.stop('ingress deleted');
+    });
+    this.#video = new VideoPipeline({ settings: settings.video, ffmpegPath, logger });
+    this.#audio = new AudioPipeline({ settings: settings.audio, ffmpegPath, logger });
+    this.#room = new RoomPublisher({
+      room: options.room,
+      settings,
+      resourceId,
+      connectRoom: options.connectRoom,
+      logger,
+    });
+    this.#wire();
+  }
+
+  /** True from the first cause on, while the participant leaves. */
+  get isEnding(): boolean {
+    return this.#stopping;
+  }
+
+  /** Reports BUFFERING and answers the API from now on. @throws ServiceError when the bus is down. */
+  async start(): Promise<void> {
+    const { bus, info } = this.#options;
+    const topic = info.ingressId;
+    this.#state.setStatus('buffering');
+    this.#handlers = await Promise.all([
+      bus.serve(IngressHandler.updateIngress, () => this.stop('ingress updated'), { topic }),
+      bus.serve(IngressHandler.deleteIngress, () => this.stop('ingress deleted'), { topic }),
+    ]);
+    await this.#state.report();
+    this.#room.join();
+    this.#reportTimer = setTimeout(() => {
+      this.#reportPeriodically();
+    }, FIRST_REPORT_MS);
+    this.#logger.info('ingress session started');
+  }
+
+  metadata(values: AmfObject): void {
+    const encoder = values.get('encoder');
+    this.#logger.info(
+      { encoder: typeof encoder === 'string' ? encoder.slice(0, 100) : '' },
+      'encoder metadata',
+    );
+  }
+
+  audio(timestampMs: number, body: Buffer): void {
+    this.#audioMeter.add(body.length);
+    this.#take(() => {
+      this.#audio.push(this.#clock.toSessionUs('audio', timestampMs, monotonicUs()), body);
+    });
+  }
+
+  video(timestampMs: number, body: Buffer): void {
+    this.#videoMeter.add(body.length);
+    this.#take(() => {
+      this.#video.push(this.#clock.toSessionUs('video', timestampMs, monotonicUs()), body);
+    });
+  }
+
+  end(cause: string, failure?: Error): void {
+    void this.#finish(cause, failure);
+  }
+
+  /** Drops the encoder; resolves to the final state. */
+  async stop(cause: string): Promise<IngressState> {
+    await this.#finish(cause);
+    return this.#state.snapshot();
+  }
+
+  #wire(): void {
+    const fail = ({ error }: { error: Error }): void => {
+      void this.#finish(messageOf(error), error);
+    };
+    this.#video.events.on('verdict', (verdict) => {
+      const text = verdict.mode === 'transcode' ? `transcode: ${verdict.reason}` : 'passthrough';
+      this.#logger.info({ video: text }, 'ingress video decided');
+      this.#room.setAttributes({ 'sluice.ingress.video': text });
+    });
+    const publish = (format: TrackFormat): void => {
+      this.#room.publish(format);
+    };
+    const write = (packet: EncodedPacket): void => {
+      this.#room.write(packet);
+    };
+    this.#video.events.on('format', publish);
+    this.#video.events.on('packet', write);
+    this.#video.events.on('failed', fail);
+    this.#audio.events.on('format', publish);
+    this.#audio.events.on('packet', write);
+    this.#audio.events.on('failed', fail);
+    this.#room.events.on('failed', fail);
+    this.#room.events.on('disconnected', ({ reason }) => {
+      this.#logger.info({ reason }, 'ingress participant disconnected');
+      fail({ error: new ServiceError('aborted', 'room disconnected') });
+    });
+    this.#room.events.on('published', ({ kind }) => {
+      this.#logger.info({ kind }, 'ingress track published');
+      if (!this.#stopping && this.#state.status === 'buffering') {
+        this.#state.setStatus('publishing');
+      }
+      this.#report();
+    });
+  }
+
+  #take(work: () => void): void {
+    if (this.#stopping) {
+      return;
+    }
+    try {
+      work();
+    } catch (error) {
+      void this.#finish(messageOf(error), ServiceError.from(error, 'malformed'));
+    }
+  }
+
+  #reportPeriodically(): void {
+    this.#report();
+    this.#reportTimer = setTimeout(() => {
+      this.#reportPeriodically();
+    }, REPORT_INTERVAL_MS);
+  }
+
+  #report(): void {
+    const nowUs = monotonicUs();
+    const video = this.#videoMeter.read(nowUs);
+    const audio = this.#audioMeter.read(nowUs);
+    const { source: videoSource } = this.#video;
+    const { source: audioSource } = this.#audio;
+    this.#state.setRoom(this.#room.roomSid);
+    this.#state.setInput(
+      videoSource && {
+        width: videoSource.width,
+        height: videoSource.height,
+        framerate: videoSource.framerate ?? video.packetsPerS,
+        bitsPerS: video.bitsPerS,
+      },
+      audioSource && {
+        channels: audioSource.channels,
+        sampleRateHz: audioSource.outputSampleRateHz,
+        bitsPerS: audio.bitsPerS,
+      },
+    );
+    void this.#state.report();
+  }
+
+  /** The first cause counts; everybody who calls later waits for the same end. */
+  async #finish(cause: string, failure?: Error): Promise<void> {
+    if (!this.#stopping) {
+      this.#stopping = true;
+      clearTimeout(this.#reportTimer);
+      this.#options.encoder.drop(cause);
+      if (failure === undefined) {
+        this.#logger.info({ cause }, 'ingress session ends');
+      } else {
+        this.#logger.warn({ cause, err: failure }, 'ingress session failed');
+      }
+      await Promise.allSettled([this.#video.close(), this.#audio.close()]);
+      await this.#room.close(cause);
+      this.#state.setStatus(failure === undefined ? 'inactive' : 'error', failure && messageOf(failure));
+      await this.#state.report();
+      await Promise.allSettled(this.#handlers.map((unregister) => unregister()));
+      this.#resolveEnded();
+    }
+    return this.ended;
+  }
+}

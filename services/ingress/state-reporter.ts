@@ -1,0 +1,105 @@
+import {
+  IngressState,
+  IngressState_Status,
+  InputAudioState,
+  InputVideoState,
+  type IngressInfo,
+} from '@livekit/protocol';
+import { unixNs } from '../base/clock.ts';
+import { ServiceError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { redactText } from '../base/redact.ts';
+import type { Bus } from '../bus/bus.ts';
+import { IOInfo } from '../bus/rpc-methods.ts';
+
+export type StatusName = 'buffering' | 'publishing' | 'inactive' | 'error';
+
+const STATUS: Readonly<Record<StatusName, IngressState_Status>> = {
+  buffering: IngressState_Status.ENDPOINT_BUFFERING,
+  publishing: IngressState_Status.ENDPOINT_PUBLISHING,
+  inactive: IngressState_Status.ENDPOINT_INACTIVE,
+  error: IngressState_Status.ENDPOINT_ERROR,
+};
+
+export type VideoReport = { width: number; height: number; framerate: number; bitsPerS: number };
+export type AudioReport = { channels: number; sampleRateHz: number; bitsPerS: number };
+
+/** Keeps the record of one session that everybody can list up to date, one report after the other. */
+export class StateReporter {
+  readonly #bus: Bus;
+  readonly #ingressId: string;
+  readonly #logger: Logger;
+  readonly #state: IngressState;
+  #queue: Promise<void> = Promise.resolve();
+  readonly #onDeleted: () => void;
+
+  /** @param onDeleted the endpoint does not exist any more. */
+  constructor(bus: Bus, info: IngressInfo, resourceId: string, logger: Logger, onDeleted: () => void) {
+    this.#bus = bus;
+    this.#ingressId = info.ingressId;
+    this.#logger = logger;
+    this.#onDeleted = onDeleted;
+    this.#state = new IngressState({ resourceId, startedAt: unixNs() });
+  }
+
+  get status(): StatusName {
+    const { status } = this.#state;
+    return (Object.keys(STATUS) as StatusName[]).find((name) => STATUS[name] === status) ?? 'inactive';
+  }
+
+  /** A copy of what was reported last. */
+  snapshot(): IngressState {
+    return this.#state.clone();
+  }
+
+  setRoom(roomSid: string): void {
+    this.#state.roomId = roomSid;
+  }
+
+  /** What the encoder sends. */
+  setInput(video: VideoReport | undefined, audio: AudioReport | undefined): void {
+    if (video !== undefined) {
+      this.#state.video = new InputVideoState({
+        mimeType: 'video/h264',
+        averageBitrate: video.bitsPerS,
+        width: video.width,
+        height: video.height,
+        framerate: video.framerate,
+      });
+    }
+    if (audio !== undefined) {
+      this.#state.audio = new InputAudioState({
+        mimeType: 'audio/aac',
+        averageBitrate: audio.bitsPerS,
+        channels: audio.channels,
+        sampleRate: audio.sampleRateHz,
+      });
+    }
+  }
+
+  /** @param error for status "error"; the first one is kept. */
+  setStatus(status: StatusName, error = ''): void {
+    this.#state.status = STATUS[status];
+    this.#state.error ||= redactText(error);
+    if (status === 'inactive' || status === 'error') {
+      this.#state.endedAt = unixNs();
+    }
+  }
+
+  /** Sends the state as it is now. Resolves when it was taken or given up; never rejects. */
+  report(): Promise<void> {
+    this.#state.updatedAt = unixNs();
+    const state = this.#state.clone();
+    this.#queue = this.#queue.then(async () => {
+      try {
+        await this.#bus.request(IOInfo.updateIngressState, { ingressId: this.#ingressId, state });
+      } catch (error) {
+        this.#logger.warn({ err: error }, 'ingress state not stored');
+        if (error instanceof ServiceError && error.code === 'not_found') {
+          this.#onDeleted();
+        }
+      }
+    });
+    return this.#queue;
+  }
+}
