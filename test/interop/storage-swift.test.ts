@@ -101,7 +101,11 @@ describe('S3 storage against OpenStack Swift', () => {
   });
 
   it.each<[string, () => Partial<S3Target>, RegExp]>([
-    ['wrong secret', () => ({ secret: 'not-the-secret' }), /bucket recordings at http.*: the secret is wrong/],
+    [
+      'wrong secret',
+      () => ({ secret: 'not-the-secret' }),
+      /bucket recordings at http.*: the secret is wrong/,
+    ],
     ['unknown key', () => ({ accessKey: 'nobody:here' }), /the (access key is unknown|secret is wrong)/],
     ['unknown bucket', () => ({ bucket: 'no-such-bucket' }), /bucket no-such-bucket .*does not exist/],
     ['nobody listening', () => ({ endpoint: 'http://127.0.0.1:9' }), /ECONNREFUSED/],
