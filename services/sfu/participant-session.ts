@@ -33,6 +33,7 @@ import type { RoomSession } from './room-session.ts';
 import type { SignalConnection } from './signal-connection.ts';
 import { handleSignalRequest } from './signal-requests.ts';
 import { Subscriptions } from './subscriptions.ts';
+import { TOKEN_REFRESH, type IssueToken } from './token-refresh.ts';
 import { KIND_TO_WIRE, permissionsToWire, STATE_TO_WIRE } from './wire-convert.ts';
 
 /** A verified token together with what the client asked for when it joined. */
@@ -67,13 +68,17 @@ export class ParticipantSession {
   #connection: SignalConnection | undefined;
   #requests: Promise<void> = Promise.resolve();
   #signalTimer: NodeJS.Timeout | undefined;
+  readonly #issueToken: IssueToken;
+  readonly #tokenTimer: NodeJS.Timeout;
 
   constructor(options: {
     room: RoomSession;
     admission: Admission;
     createTransport: (label: string) => PeerTransport;
+    issueToken: IssueToken;
     logger: Logger;
   }) {
+    this.#issueToken = options.issueToken;
     const { claims, join } = options.admission;
     this.room = options.room;
     this.identity = claims.identity;
@@ -140,6 +145,9 @@ export class ParticipantSession {
       receiving: this.subscriptions.sections,
     });
     this.#watchTransport();
+    this.#tokenTimer = setInterval(() => {
+      this.refreshToken();
+    }, TOKEN_REFRESH.intervalMs).unref();
   }
 
   get state(): ParticipantState {
@@ -241,6 +249,18 @@ export class ParticipantSession {
     this.metadata = update.metadata === '' ? this.metadata : update.metadata;
     this.attributes = mergeAttributes(this.attributes, update.attributes);
     this.room.participantChanged(this);
+    this.refreshToken();
+  }
+
+  /** Sends a token with the current rights: the client reconnects with it when its own has expired. */
+  refreshToken(): void {
+    this.#issueToken(this)
+      .then((token) => {
+        this.send({ case: 'refreshToken', value: token });
+      })
+      .catch((error: unknown) => {
+        this.logger.error({ err: error }, 'token not refreshed');
+      });
   }
 
   /** Forces a published track's mute state from outside; the client is told to follow. */
@@ -294,6 +314,7 @@ export class ParticipantSession {
     this.#state = 'disconnected';
     this.#disconnectReason = reason;
     clearTimeout(this.#signalTimer);
+    clearInterval(this.#tokenTimer);
     this.logger.info({ reason: DisconnectReason[reason], action }, 'participant left');
     if (action === undefined) {
       this.#connection?.close('participant left');

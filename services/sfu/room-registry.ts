@@ -4,6 +4,7 @@ import type { Logger } from '../base/logger.ts';
 import { ROOM_DEFAULTS, roomProblem, type RoomSettings } from '../model/room.ts';
 import type { PeerTransport } from './media-types.ts';
 import { RoomSession } from './room-session.ts';
+import type { IssueToken } from './token-refresh.ts';
 
 export type RoomDefaults = {
   /** Joining a room that does not exist creates it. */
@@ -19,6 +20,7 @@ export class RoomRegistry {
   readonly #nodeId: string;
   readonly #logger: Logger;
   readonly #defaults: RoomDefaults;
+  readonly #issueToken: IssueToken;
   readonly #createTransport: (label: string) => PeerTransport;
 
   constructor(options: {
@@ -26,7 +28,9 @@ export class RoomRegistry {
     logger: Logger;
     defaults: RoomDefaults;
     createTransport: (label: string) => PeerTransport;
+    issueToken: IssueToken;
   }) {
+    this.#issueToken = options.issueToken;
     this.#nodeId = options.nodeId;
     this.#logger = options.logger;
     this.#defaults = options.defaults;
@@ -65,6 +69,7 @@ export class RoomRegistry {
       settings: complete,
       nodeId: this.#nodeId,
       createTransport: this.#createTransport,
+      issueToken: this.#issueToken,
       logger: this.#logger,
       onClosed: (closed) => {
         if (this.#rooms.get(closed.name) === closed) {

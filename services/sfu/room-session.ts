@@ -1,16 +1,11 @@
 import {
-  ClientConfigSetting,
-  ClientConfiguration,
   Codec,
   type DataPacket,
   DisconnectReason,
-  JoinResponse,
   ParticipantUpdate,
-  ReconnectResponse,
   Room,
   RoomUpdate,
-  ServerInfo,
-  ServerInfo_Edition,
+  SpeakersChanged,
   TrackSubscribed,
 } from '@livekit/protocol';
 import { randomBytes } from 'node:crypto';
@@ -19,20 +14,22 @@ import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { ENABLED_CODECS, type RoomSettings } from '../model/room.ts';
 import type { TrackPermissionPolicy } from '../model/track-permission.ts';
-import { SIGNAL_COMPATIBILITY, type SignalMessage } from '../protocol/signal.ts';
+import type { SignalMessage } from '../protocol/signal.ts';
 import { isAddressedTo, type DataReliability, type RelayedData } from './data-relay.ts';
+import { joinResponse, reconnectResponse } from './join-messages.ts';
 import type { PeerTransport } from './media-types.ts';
 import { ParticipantSession, type Admission } from './participant-session.ts';
 import type { PublishedTrack } from './published-track.ts';
 import type { SignalConnection } from './signal-connection.ts';
-
-const PING_INTERVAL_S = 5;
-const PING_TIMEOUT_S = 15;
+import type { IssueToken } from './token-refresh.ts';
+import { ActiveSpeakers } from './active-speakers.ts';
+import { ConnectionQualities } from './connection-quality.ts';
 
 export type RoomSessionOptions = {
   settings: RoomSettings;
   nodeId: string;
   createTransport: (label: string) => PeerTransport;
+  issueToken: IssueToken;
   logger: Logger;
   onClosed: (room: RoomSession) => void;
 };
@@ -47,6 +44,8 @@ export class RoomSession {
   readonly #participants = new Map<string, ParticipantSession>();
   readonly #tracks = new Map<string, PublishedTrack>();
   readonly #sifTrailer = randomBytes(16);
+  readonly #speakers: ActiveSpeakers;
+  readonly #qualities: ConnectionQualities;
   #emptyTimer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -54,6 +53,14 @@ export class RoomSession {
     this.#options = options;
     this.settings = { ...options.settings };
     this.logger = options.logger.child({ room: this.settings.name, roomSid: this.sid });
+    const participants = (): ParticipantSession[] => this.participants();
+    this.#speakers = new ActiveSpeakers({
+      participants,
+      announce: (value) => {
+        this.broadcast({ case: 'speakersChanged', value });
+      },
+    });
+    this.#qualities = new ConnectionQualities({ participants });
     this.#closeWhenEmptyFor(this.settings.emptyTimeoutS);
     this.logger.info('room created');
   }
@@ -89,7 +96,7 @@ export class RoomSession {
       maxParticipants: this.settings.maxParticipants,
       creationTime: BigInt(Math.floor(this.createdAtMs / 1000)),
       creationTimeMs: BigInt(this.createdAtMs),
-      enabledCodecs: enabledCodecs(),
+      enabledCodecs: ENABLED_CODECS.map((mime) => new Codec({ mime })),
       metadata: this.settings.metadata,
       numParticipants: participants.filter((other) => !other.isHidden && !other.isDependent).length,
       numPublishers: participants.filter((other) => other.publishing.tracks().length > 0).length,
@@ -108,6 +115,7 @@ export class RoomSession {
       room: this,
       admission,
       createTransport: this.#options.createTransport,
+      issueToken: this.#options.issueToken,
       logger: this.logger,
     });
     this.#checkCapacity(participant);
@@ -116,11 +124,26 @@ export class RoomSession {
     }
     this.#participants.set(participant.identity, participant);
     participant.connect(connection);
-    participant.send({ case: 'join', value: this.#joinResponse(participant) });
+    participant.send({
+      case: 'join',
+      value: joinResponse({
+        room: this.info(),
+        participant: participant.info(),
+        others: this.#visibleTo(participant)
+          .filter((other) => other !== participant)
+          .map((other) => other.info()),
+        nodeId: this.#options.nodeId,
+        sifTrailer: this.#sifTrailer,
+      }),
+    });
     participant.joined();
     this.participantChanged(participant, { skipSelf: true });
     if (participant.permissions.recorder) {
       this.infoChanged();
+    }
+    const speakers = this.#speakers.current();
+    if (speakers.length > 0) {
+      participant.send({ case: 'speakersChanged', value: new SpeakersChanged({ speakers }) });
     }
     participant.logger.info(
       { kind: participant.kind, clientVersion: participant.clientInfo.version },
@@ -147,11 +170,7 @@ export class RoomSession {
     participant.connect(connection);
     participant.send({
       case: 'reconnect',
-      value: new ReconnectResponse({
-        serverInfo: this.#serverInfo(),
-        clientConfiguration: clientConfiguration(),
-        lastMessageSeq: participant.data.lastReliableSequence,
-      }),
+      value: reconnectResponse(this.#options.nodeId, participant.data.lastReliableSequence),
     });
     participant.send({
       case: 'update',
@@ -302,6 +321,8 @@ export class RoomSession {
     }
     this.#closed = true;
     clearTimeout(this.#emptyTimer);
+    this.#speakers.close();
+    this.#qualities.close();
     this.#options.onClosed(this);
     for (const participant of this.participants()) {
       participant.close(reason, 'disconnect');
@@ -330,35 +351,6 @@ export class RoomSession {
     return this.participants().filter((other) => other === viewer || !other.isHidden);
   }
 
-  #joinResponse(participant: ParticipantSession): JoinResponse {
-    return new JoinResponse({
-      room: this.info(),
-      participant: participant.info(),
-      otherParticipants: this.#visibleTo(participant)
-        .filter((other) => other !== participant)
-        .map((other) => other.info()),
-      serverInfo: this.#serverInfo(),
-      serverVersion: SIGNAL_COMPATIBILITY.version,
-      // One peer connection, offered by the client (/rtc/v1).
-      subscriberPrimary: false,
-      fastPublish: false,
-      pingInterval: PING_INTERVAL_S,
-      pingTimeout: PING_TIMEOUT_S,
-      enabledPublishCodecs: enabledCodecs(),
-      sifTrailer: this.#sifTrailer,
-      clientConfiguration: clientConfiguration(),
-    });
-  }
-
-  #serverInfo(): ServerInfo {
-    return new ServerInfo({
-      edition: ServerInfo_Edition.Standard,
-      version: SIGNAL_COMPATIBILITY.version,
-      protocol: SIGNAL_COMPATIBILITY.protocol,
-      nodeId: this.#options.nodeId,
-    });
-  }
-
   #closeWhenEmptyFor(timeoutS: number): void {
     clearTimeout(this.#emptyTimer);
     if (this.#closed) {
@@ -368,12 +360,4 @@ export class RoomSession {
       this.close(DisconnectReason.ROOM_CLOSED);
     }, timeoutS * 1000).unref();
   }
-}
-
-function enabledCodecs(): Codec[] {
-  return ENABLED_CODECS.map((mime) => new Codec({ mime }));
-}
-
-function clientConfiguration(): ClientConfiguration {
-  return new ClientConfiguration({ resumeConnection: ClientConfigSetting.UNSET });
 }

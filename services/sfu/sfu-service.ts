@@ -9,6 +9,7 @@ import type { UdpMux } from './media-types.ts';
 import { RoomRegistry, type RoomDefaults } from './room-registry.ts';
 import { serveRoomRpc } from './room-rpc.ts';
 import { SignalServer, type SignalServerLimits } from './signal-server.ts';
+import { tokenIssuer } from './token-refresh.ts';
 import { createUdpMux } from './transport/udp-mux.ts';
 
 export type SfuOptions = {
@@ -49,6 +50,7 @@ export async function startSfu(options: SfuOptions): Promise<Sfu> {
     logger,
     defaults: { autoCreate: true, ...ROOM_DEFAULTS, ...options.room },
     createTransport: (label) => mux.createTransport({ label }),
+    issueToken: tokenIssuer(options.keys),
   });
   const signal = new SignalServer({
     rooms,

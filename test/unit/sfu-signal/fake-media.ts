@@ -119,7 +119,11 @@ export class FakePeerMedia implements PeerMedia {
   }
 
   removeForwarder(forwarder: Forwarder): void {
-    this.forwarders.delete(forwarder as FakeForwarder);
+    for (const own of this.forwarders) {
+      if (own.ssrc === forwarder.ssrc) {
+        this.forwarders.delete(own);
+      }
+    }
   }
 
   stats(): ReturnType<PeerMedia['stats']> {

@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-deprecated -- clients in the field still read and write these fields */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import {
@@ -17,6 +18,7 @@ import { encodeJoinRequest, type SignalRequestMessage } from '../../../services/
 import { mintToken, type MintOptions } from '../../../services/protocol/token.ts';
 import { RoomRegistry, type RoomDefaults } from '../../../services/sfu/room-registry.ts';
 import { serveRoomRpc } from '../../../services/sfu/room-rpc.ts';
+import { tokenIssuer } from '../../../services/sfu/token-refresh.ts';
 import { SignalServer, type SignalServerLimits } from '../../../services/sfu/signal-server.ts';
 import { FakeTransport } from './fake-media.ts';
 
@@ -54,6 +56,7 @@ export class SignalHarness {
         this.transports.set(label, transport);
         return transport;
       },
+      issueToken: tokenIssuer(new Map([[KEY, SECRET]])),
     });
     this.#signal = new SignalServer({
       rooms: this.rooms,
