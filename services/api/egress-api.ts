@@ -7,7 +7,7 @@ import { isEnded, type EgressStore } from '../bus/egress-store.ts';
 import type { RpcStartEgressRequest } from '../bus/rpc-messages.ts';
 import { EgressHandler, EgressInternal, RoomInternal } from '../bus/rpc-methods.ts';
 import { route, type ApiRoute } from './api-method.ts';
-import { redactEgress } from './redact-egress.ts';
+import { redactEgress } from '../protocol/redact-egress.ts';
 
 const SERVICE = 'livekit.Egress';
 /** A node answers once the job's handler process is ready, which may take as long as Chromium needs to start. */
