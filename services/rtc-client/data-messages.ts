@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-deprecated -- older servers fill only the inner field */
 import { DataPacket } from '@livekit/protocol';
 
 export type UserMessage = { payload: Uint8Array; topic: string; fromIdentity: string };

@@ -66,9 +66,7 @@ export class DtlsSession {
       key: options.certificate.keyPem,
       signatureHash: options.certificate.signatureHash,
       transport: this.#carrier as unknown as WeriftOptions['transport'],
-      srtpProfiles: SRTP_PROFILE_PREFERENCE.map((name) => SRTP_PROFILES[name].id) as NonNullable<
-        WeriftOptions['srtpProfiles']
-      >,
+      srtpProfiles: SRTP_PROFILE_PREFERENCE.map((name) => SRTP_PROFILES[name].id),
       extendedMasterSecret: true,
     };
     this.#socket =

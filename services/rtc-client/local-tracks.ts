@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-deprecated -- the oneof field `value` is not deprecated, only one of its cases is */
 import {
   AddTrackRequest,
   AudioTrackFeature,
@@ -5,7 +6,7 @@ import {
   RequestResponse_Reason,
   SimulcastCodec,
   TrackPublishedResponse,
-  TrackInfo,
+  type TrackInfo,
   TrackType,
   VideoLayer,
   VideoQuality,
@@ -15,7 +16,7 @@ import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { publishCodecs } from './codec-offer.ts';
 import type { MediaPeer } from './media-peer.ts';
-import { trackSourceToWire } from './participants.ts';
+import { TRACK_SOURCE_TO_WIRE } from './participants.ts';
 import type { PublishOptions } from './room-client-types.ts';
 import { SendClock } from './send-clock.ts';
 import type { SignalRequestMessage } from './signal-connection.ts';
@@ -206,7 +207,7 @@ export class LocalTracks {
 
 function addTrackRequest(publisher: LocalPublisher): AddTrackRequest {
   const { format, name, source, bitrateKbps } = publisher.options;
-  const common = { cid: publisher.cid, name, source: trackSourceToWire(source), muted: publisher.muted };
+  const common = { cid: publisher.cid, name, source: TRACK_SOURCE_TO_WIRE[source], muted: publisher.muted };
   if (format.kind === 'audio') {
     const stereo = format.channels > 1;
     return new AddTrackRequest({

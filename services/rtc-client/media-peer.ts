@@ -57,6 +57,11 @@ export type ReceiveSection = {
   transportCcId: number;
 };
 
+export type PeerDescriptions = {
+  offer: WireDescription | undefined;
+  answer: WireDescription | undefined;
+};
+
 export type ReceiveConsumer = Pick<
   ReceiveStreamOptions,
   'codec' | 'onFrame' | 'onLost' | 'kind' | 'serverFrameTrailer'
@@ -172,7 +177,7 @@ export class MediaPeer {
   #applying: Promise<void> = Promise.resolve();
 
   /** The last offer and answer, for syncState after a resume. */
-  get descriptions(): { offer: WireDescription | undefined; answer: WireDescription | undefined } {
+  get descriptions(): PeerDescriptions {
     return { offer: this.#negotiator.lastOffer, answer: this.#lastAnswer };
   }
 

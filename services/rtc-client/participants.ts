@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-deprecated -- servers in the field still fill these fields */
 import {
   ParticipantInfo_Kind,
   ParticipantInfo_State,
@@ -33,10 +34,13 @@ const SOURCES: Readonly<Record<TrackSource, TrackSourceName>> = {
   [TrackSource.SCREEN_SHARE_AUDIO]: 'screen_share_audio',
 };
 
-export function trackSourceToWire(name: TrackSourceName): TrackSource {
-  const entry = Object.entries(SOURCES).find(([, candidate]) => candidate === name);
-  return entry === undefined ? TrackSource.UNKNOWN : (Number(entry[0]) as TrackSource);
-}
+export const TRACK_SOURCE_TO_WIRE: Readonly<Record<TrackSourceName, TrackSource>> = {
+  unknown: TrackSource.UNKNOWN,
+  camera: TrackSource.CAMERA,
+  microphone: TrackSource.MICROPHONE,
+  screen_share: TrackSource.SCREEN_SHARE,
+  screen_share_audio: TrackSource.SCREEN_SHARE_AUDIO,
+};
 
 const CODECS_BY_MIME: Readonly<Record<string, VideoCodec | AudioCodec>> = {
   'video/vp8': 'vp8',

@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-deprecated -- the oneof field `value` is not deprecated, only one of its cases is */
 import {
   ParticipantTracks,
   SubscriptionError,

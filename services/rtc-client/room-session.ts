@@ -1,12 +1,9 @@
+/* eslint-disable @typescript-eslint/no-deprecated -- the oneof field `value` is not deprecated, only one of its cases is */
 import {
   DataChannelInfo,
-  DisconnectReason,
-  LeaveRequest,
   LeaveRequest_Action,
-  ReconnectReason,
   SignalTarget,
   SyncState,
-  TrickleRequest,
   UpdateParticipantMetadata,
   type JoinResponse,
   type ParticipantInfo,
@@ -22,9 +19,8 @@ import {
   type ConnectionInput,
 } from './connection-machine.ts';
 import { DataMessages } from './data-messages.ts';
-import { localCertificate } from './dtls-session.ts';
 import { LocalTracks } from './local-tracks.ts';
-import { MediaPeer } from './media-peer.ts';
+import type { PeerDescriptions } from './media-peer.ts';
 import { Participants, type Participant } from './participants.ts';
 import { RemoteTracks } from './remote-tracks.ts';
 import type {
@@ -36,17 +32,12 @@ import type {
   TrackPublisher,
   TrackSubscription,
 } from './room-client-types.ts';
-import {
-  LeaveError,
-  openSignal,
-  type SignalConnection,
-  type SignalRequestMessage,
-} from './signal-connection.ts';
+import { RoomLink } from './room-link.ts';
+import type { SignalRequestMessage, SignalResponseMessage } from './signal-connection.ts';
 import { dispatchSignal } from './signal-dispatch.ts';
+import { LeaveError } from './signal-open.ts';
 
 const CONNECT_TIMEOUT_MS = 15_000;
-/** Receiving sections in the first offer: more are added when the server asks, at the price of a round trip. */
-const RECEIVE_SECTIONS = { auto: { audio: 3, video: 3 }, onDemand: { audio: 1, video: 1 } } as const;
 /** Bounds what mediaSectionsRequirement can make us offer. */
 const MAX_ADDED_SECTIONS = 64;
 /** Errors no further attempt can cure. */
@@ -71,16 +62,13 @@ export class RoomSession implements RoomClient {
   readonly events: SafeEmitter<RoomClientEvents>;
   readonly #options: RoomClientOptions;
   readonly #logger: Logger;
-  readonly #timeoutMs: number;
+  readonly #link: RoomLink;
   readonly #participants: Participants;
   readonly #local: LocalTracks;
   readonly #remote: RemoteTracks;
   readonly #messages = new DataMessages();
   #self: Self = { roomSid: '', roomName: '', sid: '', identity: '', name: '', metadata: '' };
-  #token: string;
   #context: ConnectionContext = INITIAL_CONTEXT;
-  #signal: SignalConnection | undefined;
-  #peer: MediaPeer | undefined;
   #attempt = new AbortController();
   #retryTimer: NodeJS.Timeout | undefined;
   #teardown: Promise<void> | undefined;
@@ -88,13 +76,25 @@ export class RoomSession implements RoomClient {
   constructor(options: RoomClientOptions) {
     this.#options = options;
     this.#logger = options.logger;
-    this.#token = options.token;
-    this.#timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
     this.events = new SafeEmitter(options.logger);
+    this.#link = new RoomLink({
+      url: options.url,
+      token: options.token,
+      autoSubscribe: options.autoSubscribe,
+      timeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+      logger: options.logger,
+      onJoined: (join) => this.#adopt(join),
+      onMessage: (message) => this.#onMessage(message),
+      onSignalLost: (reason) => this.#input({ type: 'signalLost', reason }),
+      onTransportLost: (reason) => this.#input({ type: 'transportLost', reason }),
+      onData: (data) => this.#onData(data),
+      onReceiveSections: () => this.#remote.matchSections(),
+      syncState: (descriptions) => this.#syncState(descriptions),
+    });
     const common = {
       logger: options.logger,
-      send: (message: SignalRequestMessage) => this.#signal?.send(message),
-      peer: () => this.#peer,
+      send: (message: SignalRequestMessage) => this.#link.send(message),
+      peer: () => this.#link.peer,
     };
     this.#local = new LocalTracks(common);
     this.#remote = new RemoteTracks({ ...common, autoSubscribe: options.autoSubscribe });
@@ -139,7 +139,7 @@ export class RoomSession implements RoomClient {
     this.events.once('disconnected', () => signal?.removeEventListener('abort', onAbort));
     const { attemptId } = this.#context;
     try {
-      await this.#join(this.#attempt.signal);
+      await this.#link.join(this.#attempt.signal);
     } catch (error) {
       const failure = ServiceError.from(error, 'unavailable');
       this.#input({ type: 'attemptFailed', attemptId, outcome: 'final', reason: failure.message });
@@ -174,20 +174,14 @@ export class RoomSession implements RoomClient {
   updateAttributes(attributes: Record<string, string>): void {
     // Name and metadata are sent along unchanged: servers take an empty string for "leave as it is" or for "clear".
     const { metadata, name } = this.#self;
-    this.#signal?.send({
+    this.#link.send({
       case: 'updateMetadata',
       value: new UpdateParticipantMetadata({ metadata, name, attributes }),
     });
   }
 
   async close(cause: string): Promise<void> {
-    this.#signal?.send({
-      case: 'leave',
-      value: new LeaveRequest({
-        reason: DisconnectReason.CLIENT_INITIATED,
-        action: LeaveRequest_Action.DISCONNECT,
-      }),
-    });
+    this.#link.sendLeave();
     this.#input({ type: 'close', reason: cause });
     await this.#teardown;
   }
@@ -242,7 +236,7 @@ export class RoomSession implements RoomClient {
         }, effect.delayMs);
         break;
       case 'startResume':
-        void this.#try(effect.attemptId, (signal) => this.#resume(signal));
+        void this.#try(effect.attemptId, (signal) => this.#link.resume(signal));
         break;
       case 'startRestart':
         void this.#try(effect.attemptId, (signal) => this.#restart(signal));
@@ -251,6 +245,14 @@ export class RoomSession implements RoomClient {
         this.#teardown ??= this.#finish(effect.reason);
         break;
     }
+  }
+
+  /** A new session in which everything is published and subscribed again. */
+  async #restart(signal: AbortSignal): Promise<void> {
+    this.#local.detach();
+    await this.#link.restart(signal);
+    this.#remote.resubscribe();
+    await this.#local.republish();
   }
 
   async #try(attemptId: number, attempt: (signal: AbortSignal) => Promise<void>): Promise<void> {
@@ -264,124 +266,7 @@ export class RoomSession implements RoomClient {
     }
   }
 
-  /** A new session: signalling, participants, peer connection. */
-  async #join(signal: AbortSignal): Promise<void> {
-    const certificate = await localCertificate();
-    const { url, autoSubscribe } = this.#options;
-    let connection: SignalConnection | undefined;
-    const peer = new MediaPeer({
-      logger: this.#logger,
-      certificate,
-      loopback: isLoopback(url),
-      receiveSections: autoSubscribe ? RECEIVE_SECTIONS.auto : RECEIVE_SECTIONS.onDemand,
-      sendOffer: (offer) => this.#signal?.send({ case: 'offer', value: offer }),
-      sendCandidate: (candidate) => {
-        (this.#signal ?? connection)?.send({ case: 'trickle', value: trickle(candidate) });
-      },
-      onData: (_label, data) => this.#onData(data),
-      onReceiveSections: () => this.#remote.matchSections(),
-      onFailed: (reason) => {
-        if (this.#peer === peer) {
-          this.#input({ type: 'transportLost', reason });
-        }
-      },
-    });
-    try {
-      const opened = await openSignal({
-        url,
-        token: this.#token,
-        autoSubscribe,
-        intent: { type: 'join', offer: peer.initialOffer() },
-        signal,
-        timeoutMs: this.#timeoutMs,
-        logger: this.#logger,
-      });
-      if (opened.first.type !== 'join') {
-        await opened.connection.close();
-        throw new ServiceError('unavailable', 'the server resumed a session instead of opening one');
-      }
-      connection = opened.connection;
-      signal.throwIfAborted();
-      const join = opened.first.response;
-      await peer.gather(
-        join.iceServers.map(({ urls, username, credential }) => ({ urls, username, credential })),
-        join.clientConfiguration?.forceRelay === 2,
-      );
-      this.#peer = peer;
-      this.#signal = connection;
-      this.#adopt(join);
-      this.#listen(connection);
-      await deadline(peer.connected(), signal, this.#timeoutMs);
-    } catch (error) {
-      if (this.#peer === peer) {
-        this.#peer = undefined;
-      }
-      if (this.#signal === connection) {
-        this.#signal = undefined;
-      }
-      await connection?.close();
-      await peer.close('could not connect');
-      throw error;
-    }
-  }
-
-  async #restart(signal: AbortSignal): Promise<void> {
-    this.#local.detach();
-    const [oldSignal, oldPeer] = [this.#signal, this.#peer];
-    this.#signal = undefined;
-    this.#peer = undefined;
-    oldSignal?.send({
-      case: 'leave',
-      value: new LeaveRequest({
-        reason: DisconnectReason.CLIENT_INITIATED,
-        action: LeaveRequest_Action.DISCONNECT,
-      }),
-    });
-    await oldSignal?.close();
-    await oldPeer?.close('reconnecting');
-    await this.#join(signal);
-    this.#remote.resubscribe();
-    await this.#local.republish();
-  }
-
-  /** The same session over a new WebSocket, with an ICE restart. */
-  async #resume(signal: AbortSignal): Promise<void> {
-    const peer = this.#peer;
-    if (peer?.isConnected !== true) {
-      throw new LeaveError(LeaveRequest_Action.RECONNECT, DisconnectReason.STATE_MISMATCH);
-    }
-    const old = this.#signal;
-    this.#signal = undefined;
-    await old?.close();
-    const { connection } = await openSignal({
-      url: this.#options.url,
-      token: this.#token,
-      autoSubscribe: this.#options.autoSubscribe,
-      intent: {
-        type: 'resume',
-        participantSid: this.#self.sid,
-        reason: ReconnectReason.RR_SIGNAL_DISCONNECTED,
-      },
-      signal,
-      timeoutMs: this.#timeoutMs,
-      logger: this.#logger,
-    });
-    if (signal.aborted) {
-      await connection.close();
-      signal.throwIfAborted();
-    }
-    this.#signal = connection;
-    connection.send({ case: 'syncState', value: this.#syncState(peer) });
-    this.#listen(connection);
-    try {
-      await deadline(peer.restartIce(), signal, this.#timeoutMs);
-    } catch (error) {
-      throw new LeaveError(LeaveRequest_Action.RECONNECT, DisconnectReason.CONNECTION_TIMEOUT, error);
-    }
-  }
-
-  #syncState(peer: MediaPeer): SyncState {
-    const { offer, answer } = peer.descriptions;
+  #syncState({ offer, answer }: PeerDescriptions): SyncState {
     return new SyncState({
       ...(offer === undefined ? {} : { offer }),
       ...(answer === undefined ? {} : { answer }),
@@ -406,32 +291,19 @@ export class RoomSession implements RoomClient {
     this.#participants.replaceAll(join.otherParticipants);
   }
 
-  #listen(connection: SignalConnection): void {
-    const isCurrent = (): boolean => this.#signal === connection;
-    connection.start(
-      (message) => {
-        if (!isCurrent()) {
-          return;
-        }
-        dispatchSignal(message, {
-          logger: this.#logger,
-          peer: this.#peer,
-          local: this.#local,
-          remote: this.#remote,
-          onParticipants: (infos) => this.#onParticipants(infos),
-          onToken: (token) => {
-            this.#token = token;
-          },
-          onLeave: (action, reason) => this.#input({ type: 'leave', action, reason }),
-          maxAddedSections: MAX_ADDED_SECTIONS,
-        });
+  #onMessage(message: SignalResponseMessage): void {
+    dispatchSignal(message, {
+      logger: this.#logger,
+      peer: this.#link.peer,
+      local: this.#local,
+      remote: this.#remote,
+      onParticipants: (infos) => this.#onParticipants(infos),
+      onToken: (token) => {
+        this.#link.token = token;
       },
-      (reason) => {
-        if (isCurrent()) {
-          this.#input({ type: 'signalLost', reason });
-        }
-      },
-    );
+      onLeave: (action, reason) => this.#input({ type: 'leave', action, reason }),
+      maxAddedSections: MAX_ADDED_SECTIONS,
+    });
   }
 
   #onParticipants(infos: readonly ParticipantInfo[]): void {
@@ -457,10 +329,7 @@ export class RoomSession implements RoomClient {
     clearTimeout(this.#retryTimer);
     this.#local.close(reason);
     this.#remote.close(reason);
-    const [signal, peer] = [this.#signal, this.#peer];
-    this.#signal = undefined;
-    this.#peer = undefined;
-    await Promise.all([signal?.close(), peer?.close(reason)]);
+    await this.#link.close(reason);
     this.#logger.info({ room: this.#self.roomName, reason }, 'room disconnected');
     this.events.emit('disconnected', { reason });
   }
@@ -471,44 +340,4 @@ function outcomeOf(error: ServiceError): 'retry' | 'escalate' | 'final' {
     return error.action === LeaveRequest_Action.DISCONNECT ? 'final' : 'escalate';
   }
   return FINAL_CODES.has(error.code) ? 'final' : 'retry';
-}
-
-function isLoopback(url: string): boolean {
-  try {
-    return /^(localhost|127\.|\[::1\])/i.test(new URL(url).hostname);
-  } catch {
-    return false;
-  }
-}
-
-function trickle(candidate: string): TrickleRequest {
-  return new TrickleRequest({
-    candidateInit: JSON.stringify({ candidate, sdpMid: '0', sdpMLineIndex: 0 }),
-    target: SignalTarget.PUBLISHER,
-  });
-}
-
-/** @throws ServiceError deadline_exceeded | canceled, or what the promise rejects with. */
-async function deadline<T>(promise: Promise<T>, signal: AbortSignal, timeoutMs: number): Promise<T> {
-  promise.catch(() => undefined);
-  let cleanUp: () => void = () => undefined;
-  const limit = new Promise<never>((_resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(new ServiceError('deadline_exceeded', `media did not connect within ${timeoutMs} ms`));
-    }, timeoutMs);
-    const onAbort = (): void => reject(new ServiceError('canceled', 'the attempt was given up'));
-    signal.addEventListener('abort', onAbort, { once: true });
-    cleanUp = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
-    };
-    if (signal.aborted) {
-      onAbort();
-    }
-  });
-  try {
-    return await Promise.race([promise, limit]);
-  } finally {
-    cleanUp();
-  }
 }
