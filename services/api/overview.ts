@@ -4,7 +4,7 @@ import type { EgressStore } from '../bus/egress-store.ts';
 import type { IngressStore } from '../bus/ingress-store.ts';
 import { RoomInternal } from '../bus/rpc-methods.ts';
 import type { RequiredGrant } from './grant-check.ts';
-import { redactEgress } from './redact-egress.ts';
+import { redactEgress } from '../protocol/redact-egress.ts';
 
 /** Whoever may do all of this anyway may see everything at once. */
 export const OPERATOR_GRANTS: readonly RequiredGrant[] = [

@@ -1,9 +1,9 @@
 import type { Message } from '@bufbuild/protobuf';
 import * as livekit from '@livekit/protocol';
-import { redactEgress } from '../api/redact-egress.ts';
+import { redactEgress } from '../protocol/redact-egress.ts';
 import { parseFlags, UsageError, type CliCommand } from './command.ts';
 import { loadFromFlags } from './config-flags.ts';
-import { TwirpClient } from './twirp-client.ts';
+import { LiveKitApi } from './livekit-api.ts';
 
 /** Noun and verb, like LiveKit's own CLI; they work against any LiveKit-compatible server. */
 const COMMON_FLAGS = {
@@ -15,14 +15,14 @@ const COMMON_USAGE = '[--url http://localhost:7880] [--config FILE] [--json]';
 
 type CommonFlags = { url?: string | undefined; config?: string | undefined; json?: boolean | undefined };
 
-async function clientFor(flags: CommonFlags): Promise<TwirpClient> {
+async function apiFor(flags: CommonFlags): Promise<LiveKitApi> {
   const { config } = await loadFromFlags({ config: flags.config });
   const [pair] = Object.entries(config.keys);
   if (pair === undefined) {
     throw new UsageError('no API key is configured');
   }
   const url = flags.url ?? process.env['LIVEKIT_URL'] ?? `http://127.0.0.1:${config.port}`;
-  return new TwirpClient({ url, apiKey: pair[0], apiSecret: pair[1] });
+  return new LiveKitApi({ url, apiKey: pair[0], apiSecret: pair[1] });
 }
 
 function print<T extends Message<T>>(flags: CommonFlags, items: T[], row: (item: T) => string[]): 0 {
@@ -66,13 +66,8 @@ const roomList: CliCommand = {
   usage: `room list ${COMMON_USAGE}`,
   async run(args) {
     const flags = parseFlags(args, COMMON_FLAGS);
-    const client = await clientFor(flags);
-    const { rooms } = await client.call(
-      'RoomService/ListRooms',
-      { roomList: true },
-      [livekit.ListRoomsRequest, {}],
-      livekit.ListRoomsResponse,
-    );
+    const api = await apiFor(flags);
+    const rooms = await api.listRooms();
     return print(flags, rooms, (room) => [room.sid, room.name, `${room.numParticipants} participants`]);
   },
 };
@@ -83,13 +78,8 @@ const egressList: CliCommand = {
   usage: `egress list [--room NAME] ${COMMON_USAGE}`,
   async run(args) {
     const flags = parseFlags(args, { ...COMMON_FLAGS, room: { type: 'string' } });
-    const client = await clientFor(flags);
-    const { items } = await client.call(
-      'Egress/ListEgress',
-      { roomRecord: true },
-      [livekit.ListEgressRequest, { roomName: flags.room ?? '' }],
-      livekit.ListEgressResponse,
-    );
+    const api = await apiFor(flags);
+    const items = await api.listEgress(flags.room === undefined ? {} : { roomName: flags.room });
     return print(flags, items, egressRow);
   },
 };
@@ -103,13 +93,8 @@ const egressStop: CliCommand = {
     if (flags.id === undefined) {
       throw new UsageError('--id is needed');
     }
-    const client = await clientFor(flags);
-    const info = await client.call(
-      'Egress/StopEgress',
-      { roomRecord: true },
-      [livekit.StopEgressRequest, { egressId: flags.id }],
-      livekit.EgressInfo,
-    );
+    const api = await apiFor(flags);
+    const info = await api.stopEgress(flags.id);
     return print(flags, [redactEgress(info)], egressRow);
   },
 };
@@ -120,13 +105,8 @@ const ingressList: CliCommand = {
   usage: `ingress list ${COMMON_USAGE}`,
   async run(args) {
     const flags = parseFlags(args, COMMON_FLAGS);
-    const client = await clientFor(flags);
-    const { items } = await client.call(
-      'Ingress/ListIngress',
-      { ingressAdmin: true },
-      [livekit.ListIngressRequest, {}],
-      livekit.ListIngressResponse,
-    );
+    const api = await apiFor(flags);
+    const items = await api.listIngress();
     return print(flags, items, ingressRow);
   },
 };
@@ -145,21 +125,12 @@ const ingressCreate: CliCommand = {
     if (flags.room === undefined || flags.identity === undefined) {
       throw new UsageError('--room and --identity are needed');
     }
-    const client = await clientFor(flags);
-    const info = await client.call(
-      'Ingress/CreateIngress',
-      { ingressAdmin: true },
-      [
-        livekit.CreateIngressRequest,
-        {
-          inputType: livekit.IngressInput.RTMP_INPUT,
-          name: flags.name ?? '',
-          roomName: flags.room,
-          participantIdentity: flags.identity,
-        },
-      ],
-      livekit.IngressInfo,
-    );
+    const api = await apiFor(flags);
+    const info = await api.createIngress({
+      name: flags.name ?? '',
+      roomName: flags.room,
+      participantIdentity: flags.identity,
+    });
     return print(flags, [info], ingressRow);
   },
 };
