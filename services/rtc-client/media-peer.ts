@@ -1,20 +1,24 @@
 import { randomBytes } from 'node:crypto';
 import type { SessionDescription as WireDescription } from '@livekit/protocol';
-import { monotonicUs } from '../base/clock.ts';
 import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { buildReceiverReport, buildRemb } from '../media/rtp/rtcp-build.ts';
-import { parseRtcp, type RtcpPacket } from '../media/rtp/rtcp.ts';
 import { PublisherClock } from '../media/timing/publisher-clock.ts';
-import { EXTENSION_URI, parseSdp, type SdpCodec, type SessionDescription } from '../protocol/sdp.ts';
-import { TransportFeedbackCollector, ReceiveEstimate } from './bandwidth-feedback.ts';
+import { parseSdp, type SdpCodec, type SessionDescription } from '../protocol/sdp.ts';
 import type { LocalCertificate } from './dtls-session.ts';
 import type { IceServer } from './ice-agent.ts';
-import { MediaSections, sendAgreement, type SendAgreement } from './media-sections.ts';
+import {
+  MediaSections,
+  receiveSections,
+  sendAgreement,
+  wantsRemb,
+  type ReceiveSection,
+  type SendSource,
+} from './media-sections.ts';
 import { MediaTransport } from './media-transport.ts';
 import { Negotiator } from './negotiator.ts';
 import { Pacer } from './pacer.ts';
 import { ReceiveStream, type ReceiveStreamOptions } from './receive-stream.ts';
+import { RtcpExchange, type SendEntry, type SendSide } from './rtcp-exchange.ts';
 import { RtpRouter } from './rtp-router.ts';
 import { SendStream } from './send-stream.ts';
 
@@ -31,32 +35,6 @@ export type MediaPeerOptions = {
   onFailed: (cause: string) => void;
 };
 
-/** What writes to a sending section: told about key frame requests, asked for the time of its sender reports. */
-export type SendSide = {
-  onKeyframeRequest: () => void;
-  /** The point on the stream's line between RTP and NTP time that is now; undefined before the first frame. */
-  reportPoint: () => { rtpTimestamp: number; ntpUs: number } | undefined;
-};
-
-type SendEntry = {
-  kind: 'audio' | 'video';
-  source: SendSource;
-  side: SendSide;
-  stream: SendStream | undefined;
-};
-type SendSource = { streamId: string; trackId: string; ssrc: number; rtxSsrc: number; cname: string };
-
-/** A section on which the server sends a track. */
-export type ReceiveSection = {
-  mid: string;
-  trackSid: string;
-  /** Usually one: the publisher's. */
-  codecs: readonly SdpCodec[];
-  ssrc: number;
-  rtxSsrc: number;
-  transportCcId: number;
-};
-
 export type PeerDescriptions = {
   offer: WireDescription | undefined;
   answer: WireDescription | undefined;
@@ -70,40 +48,33 @@ export type ReceiveConsumer = Pick<
   clockKey: string;
 };
 
-const REPORT_INTERVAL_MS = 1000;
-const FEEDBACK_INTERVAL_MS = 50;
+type Send = SendEntry & { kind: 'audio' | 'video'; source: SendSource };
 
 function randomSsrc(): number {
   return randomBytes(4).readUInt32BE(0) || 1;
 }
 
-/** The client's one peer connection: negotiation, RTP and RTCP in both directions. */
+/** The client's one peer connection: negotiation, and RTP streams in both directions. */
 export class MediaPeer {
   readonly #options: MediaPeerOptions;
   readonly #transport: MediaTransport;
   readonly #sections: MediaSections;
   readonly #negotiator: Negotiator;
+  readonly #rtcp: RtcpExchange;
   readonly #pacer = new Pacer();
   readonly #router = new RtpRouter();
-  readonly #feedback = new TransportFeedbackCollector();
-  readonly #estimate = new ReceiveEstimate();
   readonly #localSsrc = randomSsrc();
   readonly #cname = randomBytes(12).toString('base64url');
-  readonly #sends = new Map<string, SendEntry>();
-  readonly #agreements = new Map<string, SendAgreement>();
+  readonly #sends = new Map<string, Send>();
   readonly #clocks = new Map<string, PublisherClock>();
-  #receiving = new Map<string, ReceiveSection>();
-  #transportSequence = 0;
-  #transportCcId = 0;
-  #remb = false;
-  #lastAnswer: WireDescription | undefined;
-  #receivedBytes = 0;
-  #reportTimer: NodeJS.Timeout | undefined;
-  #feedbackTimer: NodeJS.Timeout | undefined;
-  #closed = false;
   readonly #connected: Promise<void>;
   #resolveConnected: () => void = () => undefined;
   #rejectConnected: (error: Error) => void = () => undefined;
+  #receiving: readonly ReceiveSection[] = [];
+  #lastAnswer: WireDescription | undefined;
+  #applying: Promise<void> = Promise.resolve();
+  #transportSequence = 0;
+  #closed = false;
 
   constructor(options: MediaPeerOptions) {
     this.#options = options;
@@ -111,11 +82,20 @@ export class MediaPeer {
       logger: options.logger,
       certificate: options.certificate,
       loopback: options.loopback,
-      onRtp: (packet, payload) => this.#onRtp(packet, payload),
-      onRtcp: (compound) => this.#onRtcp(compound),
+      onRtp: (packet, payload) => {
+        this.#rtcp.onRtp(packet);
+        this.#router.route(packet, payload);
+      },
+      onRtcp: (compound) => this.#rtcp.onCompound(compound),
       onData: options.onData,
       onLocalCandidate: options.sendCandidate,
       onFailed: options.onFailed,
+    });
+    this.#rtcp = new RtcpExchange({
+      localSsrc: this.#localSsrc,
+      router: this.#router,
+      sends: () => this.#sends.values(),
+      sendRtcp: (compound) => this.#transport.sendRtcp(compound),
     });
     this.#sections = new MediaSections(options.receiveSections);
     this.#negotiator = new Negotiator({
@@ -136,6 +116,11 @@ export class MediaPeer {
 
   get isConnected(): boolean {
     return this.#transport.isConnected;
+  }
+
+  /** The last offer and answer, for syncState after a resume. */
+  get descriptions(): PeerDescriptions {
+    return { offer: this.#negotiator.lastOffer, answer: this.#lastAnswer };
   }
 
   initialOffer(): WireDescription {
@@ -174,13 +159,6 @@ export class MediaPeer {
     await this.#applying;
   }
 
-  #applying: Promise<void> = Promise.resolve();
-
-  /** The last offer and answer, for syncState after a resume. */
-  get descriptions(): PeerDescriptions {
-    return { offer: this.#negotiator.lastOffer, answer: this.#lastAnswer };
-  }
-
   /** Applies the server's answer. @throws ServiceError invalid_argument for SDP that cannot be read. */
   applyAnswer(answer: WireDescription): void {
     if (this.#closed || !this.#negotiator.accepts(answer.id)) {
@@ -189,22 +167,12 @@ export class MediaPeer {
     const description = parseSdp(answer.sdp);
     this.#lastAnswer = answer;
     this.#applySendSections(description);
-    this.#applyReceiveSections(description, answer.midToTrackId);
-    this.#applying = this.#transport
-      .apply({
-        ufrag: description.iceUfrag,
-        pwd: description.icePwd,
-        lite: description.iceLite,
-        fingerprint: description.fingerprint,
-        setup: description.setup,
-        candidates: description.candidates,
-      })
-      .then(() => {
-        if (this.#transport.isConnected) {
-          this.#startTimers();
-          this.#resolveConnected();
-        }
-      });
+    this.#receiving = receiveSections(description, answer.midToTrackId);
+    this.#rtcp.configure({
+      transportCcId: this.#receiving.find((section) => section.transportCcId !== 0)?.transportCcId ?? 0,
+      remb: this.#receiving.some(wantsRemb),
+    });
+    this.#applying = this.#applyTransport(description);
     this.#applying.catch((error: unknown) => {
       const failure = ServiceError.from(error, 'unavailable');
       this.#rejectConnected(failure);
@@ -214,23 +182,25 @@ export class MediaPeer {
     this.#options.onReceiveSections();
   }
 
-  /** A new sending section; its stream exists after the next negotiation. */
+  /** A new sending section; its stream exists after the next negotiation. Returns the mid. */
   addSend(options: {
     kind: 'audio' | 'video';
     codecs: readonly SdpCodec[];
     trackId: string;
     side: SendSide;
   }): string {
-    const hasRtx = options.codecs.some((codec) => codec.rtxPayloadType !== 0);
+    const { kind, codecs, trackId, side } = options;
+    const ssrc = randomSsrc();
+    const hasRtx = codecs.some((codec) => codec.rtxPayloadType !== 0);
     const source: SendSource = {
       streamId: this.#cname,
-      trackId: options.trackId,
-      ssrc: randomSsrc(),
+      trackId,
+      ssrc,
       rtxSsrc: hasRtx ? randomSsrc() : 0,
       cname: this.#cname,
     };
-    const mid = this.#sections.addSend({ kind: options.kind, codecs: options.codecs, source });
-    this.#sends.set(mid, { kind: options.kind, source, side: options.side, stream: undefined });
+    const mid = this.#sections.addSend({ kind, codecs, source });
+    this.#sends.set(mid, { kind, source, ssrc, side, stream: undefined });
     return mid;
   }
 
@@ -241,20 +211,18 @@ export class MediaPeer {
   stopSend(mid: string): void {
     this.#sections.stopSend(mid);
     this.#sends.delete(mid);
-    this.#agreements.delete(mid);
   }
 
   /** A sender report right away: receivers can line the tracks up from the first second on. */
   report(mid: string): void {
     const entry = this.#sends.get(mid);
-    const point = entry?.side.reportPoint();
-    if (entry?.stream !== undefined && point !== undefined) {
-      this.#transport.sendRtcp(entry.stream.senderReport(point.rtpTimestamp, point.ntpUs));
+    if (entry !== undefined) {
+      this.#rtcp.sendSenderReport(entry);
     }
   }
 
   receiveSections(): readonly ReceiveSection[] {
-    return [...this.#receiving.values()];
+    return this.#receiving;
   }
 
   /** Starts delivering a track that has a section, in one of the section's codecs. */
@@ -271,9 +239,8 @@ export class MediaPeer {
       nack: sdpCodec.feedback.includes('nack'),
       localSsrc: this.#localSsrc,
       clock,
-      logger: this.#options.logger,
       roundTripMs: () => this.#transport.roundTripMs,
-      sendRtcp: (packet) => this.#sendFeedback(packet),
+      sendRtcp: (packet) => this.#rtcp.sendFeedback(packet),
     });
     const { payloadType, rtxPayloadType } = sdpCodec;
     this.#router.add(
@@ -293,8 +260,7 @@ export class MediaPeer {
       return;
     }
     this.#closed = true;
-    clearInterval(this.#reportTimer);
-    clearInterval(this.#feedbackTimer);
+    this.#rtcp.stop();
     this.#pacer.close();
     this.#negotiator.close(cause);
     this.#rejectConnected(new ServiceError('aborted', `the connection ended: ${cause}`));
@@ -302,6 +268,21 @@ export class MediaPeer {
       stream.close();
     }
     await this.#transport.close();
+  }
+
+  async #applyTransport(description: SessionDescription): Promise<void> {
+    await this.#transport.apply({
+      ufrag: description.iceUfrag,
+      pwd: description.icePwd,
+      lite: description.iceLite,
+      fingerprint: description.fingerprint,
+      setup: description.setup,
+      candidates: description.candidates,
+    });
+    if (this.#transport.isConnected && !this.#closed) {
+      this.#rtcp.start();
+      this.#resolveConnected();
+    }
   }
 
   #applySendSections(answer: SessionDescription): void {
@@ -312,12 +293,12 @@ export class MediaPeer {
       }
       entry.stream = new SendStream({
         kind: entry.kind,
-        ssrc: entry.source.ssrc,
+        ssrc: entry.ssrc,
         rtxSsrc: agreement.rtxPayloadType === 0 ? 0 : entry.source.rtxSsrc,
         payloadType: agreement.payloadType,
         rtxPayloadType: agreement.rtxPayloadType,
         mid,
-        cname: entry.source.cname,
+        cname: this.#cname,
         extensions: agreement.extensions,
         nextTransportSequence: () => {
           this.#transportSequence = (this.#transportSequence + 1) & 0xffff;
@@ -326,132 +307,6 @@ export class MediaPeer {
         sendRtp: (packet, headerLength, rollover) => this.#transport.sendRtp(packet, headerLength, rollover),
         pacer: this.#pacer,
       });
-    }
-  }
-
-  #applyReceiveSections(answer: SessionDescription, midToTrackId: Record<string, string>): void {
-    const next = new Map<string, ReceiveSection>();
-    for (const section of answer.media) {
-      const codec = section.codecs[0];
-      const sends = section.direction === 'sendonly' || section.direction === 'sendrecv';
-      const trackSid = midToTrackId[section.mid] ?? section.trackId;
-      if (
-        section.rejected ||
-        !sends ||
-        codec === undefined ||
-        trackSid === '' ||
-        section.kind === 'application'
-      ) {
-        continue;
-      }
-      const [source] = section.sources;
-      const transportCc = codec.feedback.includes('transport-cc');
-      next.set(section.mid, {
-        mid: section.mid,
-        trackSid,
-        codecs: section.codecs,
-        ssrc: source?.ssrc ?? 0,
-        rtxSsrc: source?.rtxSsrc ?? 0,
-        transportCcId: transportCc ? (section.extensions.get(EXTENSION_URI.transportCc) ?? 0) : 0,
-      });
-      this.#remb ||= codec.feedback.includes('goog-remb');
-    }
-    this.#receiving = next;
-    this.#transportCcId =
-      [...next.values()].find(({ transportCcId }) => transportCcId !== 0)?.transportCcId ?? 0;
-  }
-
-  #onRtp(packet: Buffer, payload: Buffer): void {
-    this.#receivedBytes += packet.length;
-    if (this.#transportCcId !== 0) {
-      this.#feedback.onPacket(packet, this.#transportCcId);
-    }
-    this.#router.route(packet, payload);
-  }
-
-  #onRtcp(compound: Buffer): void {
-    const arrivalUs = monotonicUs();
-    for (const packet of parseRtcp(compound)) {
-      this.#onRtcpPacket(packet, arrivalUs);
-    }
-  }
-
-  #onRtcpPacket(packet: RtcpPacket, arrivalUs: number): void {
-    switch (packet.type) {
-      case 'sr':
-        this.#router.stream(packet.ssrc)?.onSenderReport(packet, arrivalUs);
-        break;
-      case 'nack':
-        this.#sendEntry(packet.mediaSsrc)?.stream?.onNack(packet.sequenceNumbers);
-        break;
-      case 'pli':
-        this.#sendEntry(packet.mediaSsrc)?.side.onKeyframeRequest();
-        break;
-      case 'fir':
-        for (const { ssrc } of packet.entries) {
-          this.#sendEntry(ssrc)?.side.onKeyframeRequest();
-        }
-        break;
-      default:
-        break;
-    }
-  }
-
-  #sendEntry(ssrc: number): SendEntry | undefined {
-    for (const entry of this.#sends.values()) {
-      if (entry.source.ssrc === ssrc) {
-        return entry;
-      }
-    }
-    return undefined;
-  }
-
-  /** Feedback goes behind an (empty) receiver report: RFC 3550 §6.1 wants compounds, reduced-size is not negotiated. */
-  #sendFeedback(packet: Buffer): void {
-    this.#transport.sendRtcp(Buffer.concat([buildReceiverReport(this.#localSsrc, []), packet]));
-  }
-
-  #startTimers(): void {
-    this.#reportTimer ??= setInterval(() => this.#reportAll(), REPORT_INTERVAL_MS);
-    this.#feedbackTimer ??= setInterval(() => this.#sendTransportFeedback(), FEEDBACK_INTERVAL_MS);
-  }
-
-  #reportAll(): void {
-    for (const mid of this.#sends.keys()) {
-      this.report(mid);
-    }
-    const nowUs = monotonicUs();
-    const streams = this.#router.streams();
-    const reports = streams.flatMap((stream) => stream.receptionReports(nowUs));
-    for (const stream of streams) {
-      stream.tick(nowUs);
-    }
-    const worst = reports.reduce((highest, report) => Math.max(highest, report.fractionLost), 0);
-    this.#estimate.onInterval(worst, (this.#receivedBytes * 8) / REPORT_INTERVAL_MS);
-    this.#receivedBytes = 0;
-    for (let start = 0; start < reports.length; start += 31) {
-      const part = reports.slice(start, start + 31);
-      const remb =
-        this.#remb && start === 0
-          ? [
-              buildRemb(
-                this.#localSsrc,
-                this.#estimate.bitrateBps,
-                streams.map(({ ssrc }) => ssrc),
-              ),
-            ]
-          : [];
-      this.#transport.sendRtcp(Buffer.concat([buildReceiverReport(this.#localSsrc, part), ...remb]));
-    }
-  }
-
-  #sendTransportFeedback(): void {
-    const media = this.#router.streams()[0];
-    if (this.#transportCcId === 0 || media === undefined) {
-      return;
-    }
-    for (const packet of this.#feedback.take(this.#localSsrc, media.ssrc)) {
-      this.#sendFeedback(packet);
     }
   }
 }

@@ -5,6 +5,7 @@ import {
   type SdpCodec,
   type SdpMediaSection,
   type SdpSectionSpec,
+  type SessionDescription,
 } from '../protocol/sdp.ts';
 import { MAX_MESSAGE_BYTES, SCTP_PORT } from './data-channels.ts';
 import { RECEIVE_CODECS } from './codec-offer.ts';
@@ -25,7 +26,6 @@ const EXTENSIONS: Readonly<Record<'audio' | 'video', ReadonlyMap<string, number>
   ]),
 };
 export const MID_EXTENSION_ID = 4;
-export const TRANSPORT_CC_EXTENSION_ID = 3;
 
 export type SendSource = { streamId: string; trackId: string; ssrc: number; rtxSsrc: number; cname: string };
 
@@ -150,4 +150,48 @@ export function sendAgreement(answer: SdpMediaSection | undefined): SendAgreemen
       absSendTime: answer.extensions.get(EXTENSION_URI.absSendTime) ?? 0,
     },
   };
+}
+
+/** A section on which the server sends a track. */
+export type ReceiveSection = {
+  mid: string;
+  trackSid: string;
+  /** Usually one: the publisher's. */
+  codecs: readonly SdpCodec[];
+  /** 0 = not announced. */
+  ssrc: number;
+  rtxSsrc: number;
+  /** 0: the server does not ask for transport-wide feedback. */
+  transportCcId: number;
+};
+
+/** The answer's map tells which track is on which section; servers that leave it out name the track in a=msid. */
+export function receiveSections(
+  answer: SessionDescription,
+  midToTrackId: Readonly<Record<string, string>>,
+): ReceiveSection[] {
+  const receiving: ReceiveSection[] = [];
+  for (const section of answer.media) {
+    const sends = section.direction === 'sendonly' || section.direction === 'sendrecv';
+    const isMedia = section.kind === 'audio' || section.kind === 'video';
+    const trackSid = midToTrackId[section.mid] ?? section.trackId;
+    if (section.rejected || !sends || !isMedia || section.codecs.length === 0 || trackSid === '') {
+      continue;
+    }
+    const [source] = section.sources;
+    const transportCc = section.codecs.some((codec) => codec.feedback.includes('transport-cc'));
+    receiving.push({
+      mid: section.mid,
+      trackSid,
+      codecs: section.codecs,
+      ssrc: source?.ssrc ?? 0,
+      rtxSsrc: source?.rtxSsrc ?? 0,
+      transportCcId: transportCc ? (section.extensions.get(EXTENSION_URI.transportCc) ?? 0) : 0,
+    });
+  }
+  return receiving;
+}
+
+export function wantsRemb(section: ReceiveSection): boolean {
+  return section.codecs.some((codec) => codec.feedback.includes('goog-remb'));
 }

@@ -1,4 +1,3 @@
-import type { Logger } from '../base/logger.ts';
 import { createDepacketizer } from '../media/packetize/depacketizer.ts';
 import { FrameAssembler, type ReceivedFrame } from '../media/packetize/frame-assembler.ts';
 import { ReorderBuffer } from '../media/packetize/reorder-buffer.ts';
@@ -23,7 +22,6 @@ export type ReceiveStreamOptions = {
   /** SSRC of our own reports. */
   localSsrc: number;
   clock: PublisherClock;
-  logger: Logger;
   roundTripMs: () => number;
   sendRtcp: (packet: Buffer) => void;
   onFrame: (frame: ReceivedFrame & { ptsUs: number }) => void;
@@ -47,6 +45,7 @@ export class ReceiveStream {
   readonly #assembler: FrameAssembler;
   readonly #timeline: RtpTimeline;
   readonly #rtxStats: ReceptionStats;
+  #ssrc: number;
   #rtxSsrc = 0;
   #lastPliUs = Number.NEGATIVE_INFINITY;
   #keyframeWanted = false;
@@ -55,6 +54,7 @@ export class ReceiveStream {
 
   constructor(options: ReceiveStreamOptions) {
     this.#options = options;
+    this.#ssrc = options.ssrc;
     this.stats = new ReceptionStats(options.clockRateHz);
     this.#rtxStats = new ReceptionStats(options.clockRateHz);
     this.#timeline = new RtpTimeline({ clockRateHz: options.clockRateHz, clock: options.clock });
@@ -82,7 +82,12 @@ export class ReceiveStream {
   }
 
   get ssrc(): number {
-    return this.#options.ssrc;
+    return this.#ssrc;
+  }
+
+  /** Learnt from a packet when the answer announced none. */
+  setSsrc(ssrc: number): void {
+    this.#ssrc = ssrc;
   }
 
   /** A packet on the media SSRC. */
@@ -126,7 +131,7 @@ export class ReceiveStream {
 
   receptionReports(nowUs: number): ReceptionReport[] {
     const reports: ReceptionReport[] = [];
-    const media = this.stats.report(this.#options.ssrc, nowUs, this.#lastReport);
+    const media = this.stats.report(this.#ssrc, nowUs, this.#lastReport);
     if (media !== undefined) {
       reports.push(media);
     }
@@ -185,7 +190,7 @@ export class ReceiveStream {
       const intervalUs = (NACK_INTERVAL_MS + this.#options.roundTripMs()) * 1000;
       const wanted = this.#buffer.takeRequests(nowUs, intervalUs);
       if (wanted.length > 0) {
-        this.#options.sendRtcp(buildNack(this.#options.localSsrc, this.#options.ssrc, wanted));
+        this.#options.sendRtcp(buildNack(this.#options.localSsrc, this.#ssrc, wanted));
       }
     }
     if (this.#buffer.missingCount > 0) {
@@ -196,7 +201,7 @@ export class ReceiveStream {
   #sendPli(nowUs: number): void {
     if (nowUs - this.#lastPliUs >= PLI_INTERVAL_US) {
       this.#lastPliUs = nowUs;
-      this.#options.sendRtcp(buildPli(this.#options.localSsrc, this.#options.ssrc));
+      this.#options.sendRtcp(buildPli(this.#options.localSsrc, this.#ssrc));
     }
   }
 }

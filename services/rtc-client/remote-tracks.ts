@@ -10,7 +10,8 @@ import {
 import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { codecBySdpName } from './codec-offer.ts';
-import type { MediaPeer, ReceiveSection } from './media-peer.ts';
+import type { MediaPeer } from './media-peer.ts';
+import type { ReceiveSection } from './media-sections.ts';
 import type { RemoteTrack } from './room-client-types.ts';
 import type { SignalRequestMessage } from './signal-connection.ts';
 import { LocalSubscription } from './track-subscription.ts';

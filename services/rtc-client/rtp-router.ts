@@ -84,6 +84,8 @@ export class RtpRouter {
     this.#bySsrc.set(ssrc, target);
     if (target.rtx) {
       route.stream.setRtxSsrc(ssrc);
+    } else {
+      route.stream.setSsrc(ssrc);
     }
     return target;
   }

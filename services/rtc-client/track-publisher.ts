@@ -5,7 +5,7 @@ import type { Logger } from '../base/logger.ts';
 import { createPacketizer } from '../media/packetize/packetizer.ts';
 import type { Packetizer } from '../media/packetize/packetizer-types.ts';
 import type { EncodedPacket } from '../model/packet.ts';
-import type { SendSide } from './media-peer.ts';
+import type { SendSide } from './rtcp-exchange.ts';
 import type { PublishOptions, TrackPublisher, TrackPublisherEvents } from './room-client-types.ts';
 import { MAX_PAYLOAD_LENGTH, type SendStream } from './send-stream.ts';
 import type { SendClock } from './send-clock.ts';

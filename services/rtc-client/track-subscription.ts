@@ -4,7 +4,7 @@ import { parseOpusPacket } from '../media/codecs/opus.ts';
 import type { ReceivedFrame } from '../media/packetize/frame-assembler.ts';
 import type { VideoCodec, AudioCodec } from '../model/packet.ts';
 import { FormatDetector } from './format-detector.ts';
-import type { ReceiveSection } from './media-peer.ts';
+import type { ReceiveSection } from './media-sections.ts';
 import type { ReceiveStream } from './receive-stream.ts';
 import type { RemoteTrack, TrackSubscription, TrackSubscriptionEvents } from './room-client-types.ts';
 
