@@ -1,22 +1,18 @@
 import {
-  ClientInfo,
+  type ClientInfo,
   DisconnectReason,
   MediaSectionsRequirement,
   MuteTrackRequest,
-  ParticipantInfo,
+  type ParticipantInfo,
   SessionDescription,
   SubscriptionPermissionUpdate,
   TrackUnpublishedResponse,
-  type JoinRequest,
 } from '@livekit/protocol';
 import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
-import type { TokenClaims } from '../model/grants.ts';
 import {
   isDependent,
   mergeAttributes,
-  participantKind,
-  permissionsFromGrant,
   type ParticipantKind,
   type ParticipantPermissions,
   type ParticipantState,
@@ -26,21 +22,16 @@ import type { LeaveAction, SignalMessage, SignalRequestMessage } from '../protoc
 import { ParticipantData } from './data-relay.ts';
 import { Dynacast } from './dynacast.ts';
 import type { PeerTransport } from './media-types.ts';
+import { participantInfo, profileOf, type Admission } from './participant-info.ts';
 import { Negotiation } from './negotiation.ts';
 import type { PublishedTrack } from './published-track.ts';
 import { Publishing } from './publishing.ts';
 import type { RoomSession } from './room-session.ts';
 import type { SignalConnection } from './signal-connection.ts';
+import { SignalLink } from './signal-link.ts';
 import { handleSignalRequest } from './signal-requests.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { TOKEN_REFRESH, type IssueToken } from './token-refresh.ts';
-import { KIND_TO_WIRE, permissionsToWire, STATE_TO_WIRE } from './wire-convert.ts';
-
-/** A verified token together with what the client asked for when it joined. */
-export type Admission = { claims: TokenClaims; join: JoinRequest };
-
-/** How long a participant is kept while its signalling is away. */
-export const RESUME_WINDOW_MS = 20_000;
 
 /** One participant of a room: its identity and rights, its signalling, and what it publishes and receives. */
 export class ParticipantSession {
@@ -65,9 +56,7 @@ export class ParticipantSession {
   #state: ParticipantState = 'joining';
   #version = 1;
   #disconnectReason = DisconnectReason.UNKNOWN_REASON;
-  #connection: SignalConnection | undefined;
-  #requests: Promise<void> = Promise.resolve();
-  #signalTimer: NodeJS.Timeout | undefined;
+  readonly #link: SignalLink;
   readonly #issueToken: IssueToken;
   readonly #tokenTimer: NodeJS.Timeout;
 
@@ -79,17 +68,24 @@ export class ParticipantSession {
     logger: Logger;
   }) {
     this.#issueToken = options.issueToken;
-    const { claims, join } = options.admission;
+    const { join } = options.admission;
+    const profile = profileOf(options.admission);
     this.room = options.room;
-    this.identity = claims.identity;
-    this.kind = participantKind(claims.kind);
-    this.name = claims.name;
-    this.permissions = permissionsFromGrant(claims.video);
-    const own = this.permissions.canUpdateMetadata;
-    this.metadata = own && join.metadata !== '' ? join.metadata : claims.metadata;
-    this.attributes = mergeAttributes(claims.attributes, own ? join.participantAttributes : {});
-    this.clientInfo = join.clientInfo ?? new ClientInfo();
+    this.identity = profile.identity;
+    this.kind = profile.kind;
+    this.name = profile.name;
+    this.permissions = profile.permissions;
+    this.metadata = profile.metadata;
+    this.attributes = profile.attributes;
+    this.clientInfo = profile.clientInfo;
     this.logger = options.logger.child({ participant: this.identity, participantSid: this.sid });
+    this.#link = new SignalLink({
+      logger: this.logger,
+      handle: (request) => (this.isClosed ? undefined : handleSignalRequest(this, request)),
+      onExpired: () => {
+        this.close(DisconnectReason.SIGNAL_CLOSE);
+      },
+    });
     this.transport = options.createTransport(this.sid);
     this.dynacast = new Dynacast((value) => {
       this.send({ case: 'subscribedQualityUpdate', value });
@@ -99,18 +95,18 @@ export class ParticipantSession {
       identity: this.identity,
       permissions: () => this.permissions,
       trackReady: (track) => {
-        this.room.trackReady(this, track);
+        this.room.tracks.ready(this, track);
       },
       trackGone: (track) => {
         this.dynacast.forget(track.sid);
-        this.room.trackGone(this, track);
+        this.room.tracks.gone(this, track);
       },
     });
     this.subscriptions = new Subscriptions({
       media: this.transport.media,
       autoSubscribe: join.connectionSettings?.autoSubscribe ?? true,
       host: {
-        findTrack: (trackSid) => this.room.visibleTrack(trackSid, this),
+        findTrack: (trackSid) => this.room.tracks.visible(trackSid, this),
         mayReceive: (track) => this.#mayReceive(track),
         requireSections: ({ audio, video }) => {
           this.send({
@@ -119,7 +115,7 @@ export class ParticipantSession {
           });
         },
         demandChanged: (track) => {
-          this.room.demandChanged(track);
+          this.room.tracks.demandChanged(track);
         },
         permissionChanged: (track, allowed) => {
           this.#tellPermission(track, allowed);
@@ -167,25 +163,7 @@ export class ParticipantSession {
   }
 
   info(): ParticipantInfo {
-    const tracks = this.publishing.infos();
-    return new ParticipantInfo({
-      sid: this.sid,
-      identity: this.identity,
-      name: this.name,
-      state: STATE_TO_WIRE[this.#state],
-      tracks,
-      metadata: this.metadata,
-      attributes: this.attributes,
-      joinedAt: BigInt(Math.floor(this.joinedAtMs / 1000)),
-      joinedAtMs: BigInt(this.joinedAtMs),
-      version: this.#version,
-      permission: permissionsToWire(this.permissions),
-      isPublisher: tracks.length > 0,
-      kind: KIND_TO_WIRE[this.kind],
-      disconnectReason: this.#disconnectReason,
-      clientProtocol: this.clientInfo.clientProtocol,
-      capabilities: this.clientInfo.capabilities,
-    });
+    return participantInfo(this, { version: this.#version, disconnectReason: this.#disconnectReason });
   }
 
   /** Clients ignore infos older than what they have: every change needs a new version. */
@@ -195,26 +173,17 @@ export class ParticipantSession {
   }
 
   send(message: SignalMessage): void {
-    this.#connection?.send(message);
+    this.#link.send(message);
   }
 
   /** Takes over a client's signalling: the first connection, or the one that resumes the session. */
   connect(connection: SignalConnection): void {
-    clearTimeout(this.#signalTimer);
-    this.#connection?.close('replaced by a newer connection');
-    this.#connection = connection;
-    connection.events.on('request', (request) => {
-      this.enqueue(request);
-    });
-    connection.events.on('closed', ({ cause }) => {
-      if (this.#connection === connection && !this.isClosed) {
-        this.#connection = undefined;
-        this.logger.info({ cause }, 'signalling lost');
-        this.#signalTimer = setTimeout(() => {
-          this.close(DisconnectReason.SIGNAL_CLOSE);
-        }, RESUME_WINDOW_MS).unref();
-      }
-    });
+    this.#link.connect(connection);
+  }
+
+  /** Requests of one client run one after the other, in order. */
+  enqueue(request: SignalRequestMessage): void {
+    this.#link.enqueue(request);
   }
 
   /** The client has been sent its `join`. */
@@ -297,7 +266,7 @@ export class ParticipantSession {
       this.transport.media.removePublication(track.info.mid);
       this.publishing.ended(track);
     }
-    this.room.reconsiderAll(this);
+    this.room.tracks.reconsiderFor(this);
     if (wasRecorder !== permissions.recorder) {
       this.room.infoChanged();
     }
@@ -313,28 +282,14 @@ export class ParticipantSession {
     }
     this.#state = 'disconnected';
     this.#disconnectReason = reason;
-    clearTimeout(this.#signalTimer);
     clearInterval(this.#tokenTimer);
     this.logger.info({ reason: DisconnectReason[reason], action }, 'participant left');
-    if (action === undefined) {
-      this.#connection?.close('participant left');
-    } else {
-      this.#connection?.leave(reason, action);
-    }
+    this.#link.end(reason, action);
     this.room.removed(this);
     this.publishing.endAll();
     this.subscriptions.close();
     this.dynacast.close();
     void this.transport.close(DisconnectReason[reason]);
-  }
-
-  /** Requests of one client run one after the other, in order. */
-  enqueue(request: SignalRequestMessage): void {
-    this.#requests = this.#requests
-      .then(() => (this.isClosed ? undefined : handleSignalRequest(this, request)))
-      .catch((error: unknown) => {
-        this.logger.error({ err: error, request: request.case }, 'signal request failed');
-      });
   }
 
   #watchTransport(): void {
@@ -369,13 +324,13 @@ export class ParticipantSession {
     }
     for (const subscription of this.subscriptions.all()) {
       if (subscription.start()) {
-        this.room.subscribed(subscription.track);
+        this.room.tracks.subscribed(subscription.track);
       }
     }
   }
 
   #mayReceive(track: PublishedTrack): boolean {
-    return this.permissions.canSubscribe && policyAllows(this.room.policyOf(track), this, track.sid);
+    return this.permissions.canSubscribe && policyAllows(this.room.tracks.policyOf(track), this, track.sid);
   }
 
   #tellPermission(track: PublishedTrack, allowed: boolean): void {

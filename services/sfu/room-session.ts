@@ -6,20 +6,19 @@ import {
   Room,
   RoomUpdate,
   SpeakersChanged,
-  TrackSubscribed,
 } from '@livekit/protocol';
 import { randomBytes } from 'node:crypto';
 import { ServiceError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { ENABLED_CODECS, type RoomSettings } from '../model/room.ts';
-import type { TrackPermissionPolicy } from '../model/track-permission.ts';
 import type { SignalMessage } from '../protocol/signal.ts';
 import { isAddressedTo, type DataReliability, type RelayedData } from './data-relay.ts';
 import { joinResponse, reconnectResponse } from './join-messages.ts';
 import type { PeerTransport } from './media-types.ts';
-import { ParticipantSession, type Admission } from './participant-session.ts';
-import type { PublishedTrack } from './published-track.ts';
+import type { Admission } from './participant-info.ts';
+import { ParticipantSession } from './participant-session.ts';
+import { RoomTracks } from './room-tracks.ts';
 import type { SignalConnection } from './signal-connection.ts';
 import type { IssueToken } from './token-refresh.ts';
 import { ActiveSpeakers } from './active-speakers.ts';
@@ -40,9 +39,9 @@ export class RoomSession {
   readonly createdAtMs = Date.now();
   readonly settings: RoomSettings;
   readonly logger: Logger;
+  readonly tracks: RoomTracks;
   readonly #options: RoomSessionOptions;
   readonly #participants = new Map<string, ParticipantSession>();
-  readonly #tracks = new Map<string, PublishedTrack>();
   readonly #sifTrailer = randomBytes(16);
   readonly #speakers: ActiveSpeakers;
   readonly #qualities: ConnectionQualities;
@@ -54,6 +53,7 @@ export class RoomSession {
     this.settings = { ...options.settings };
     this.logger = options.logger.child({ room: this.settings.name, roomSid: this.sid });
     const participants = (): ParticipantSession[] => this.participants();
+    this.tracks = new RoomTracks(this);
     this.#speakers = new ActiveSpeakers({
       participants,
       announce: (value) => {
@@ -75,6 +75,10 @@ export class RoomSession {
 
   participants(): ParticipantSession[] {
     return [...this.#participants.values()];
+  }
+
+  find(identity: string): ParticipantSession | undefined {
+    return this.#participants.get(identity);
   }
 
   /** @throws ServiceError not_found, LiveKit's text. Hidden participants are found: the API may act on them. */
@@ -149,11 +153,7 @@ export class RoomSession {
       { kind: participant.kind, clientVersion: participant.clientInfo.version },
       'joined',
     );
-    for (const track of this.#tracks.values()) {
-      if (track.publisherSid !== participant.sid) {
-        participant.subscriptions.reconsider(track);
-      }
-    }
+    this.tracks.reconsiderFor(participant);
     return participant;
   }
 
@@ -231,71 +231,6 @@ export class RoomSession {
     }
   }
 
-  trackReady(publisher: ParticipantSession, track: PublishedTrack): void {
-    publisher.logger.info({ trackSid: track.sid, mime: track.info.mimeType }, 'track published');
-    this.participantChanged(publisher);
-    if (publisher.isHidden) {
-      return;
-    }
-    this.#tracks.set(track.sid, track);
-    this.#reconsider(track, publisher);
-  }
-
-  trackGone(publisher: ParticipantSession, track: PublishedTrack): void {
-    publisher.logger.info({ trackSid: track.sid }, 'track unpublished');
-    this.#tracks.delete(track.sid);
-    for (const participant of this.#participants.values()) {
-      participant.subscriptions.forget(track);
-    }
-    if (!publisher.isClosed) {
-      this.participantChanged(publisher);
-    }
-  }
-
-  /** A published track by id as `viewer` sees it: its own are not among them. */
-  visibleTrack(trackSid: string, viewer: ParticipantSession): PublishedTrack | undefined {
-    const track = this.#tracks.get(trackSid);
-    return track?.publisherSid === viewer.sid ? undefined : track;
-  }
-
-  /** First packets are about to flow to somebody. */
-  subscribed(track: PublishedTrack): void {
-    if (!track.announcedToPublisher) {
-      track.announcedToPublisher = true;
-      const value = new TrackSubscribed({ trackSid: track.sid });
-      this.#participants.get(track.publisherIdentity)?.send({ case: 'trackSubscribed', value });
-    }
-  }
-
-  demandChanged(track: PublishedTrack): void {
-    const publisher = this.#participants.get(track.publisherIdentity);
-    if (publisher?.sid === track.publisherSid && track.media !== undefined) {
-      publisher.dynacast.demandChanged(track);
-    }
-  }
-
-  policyOf(track: PublishedTrack): TrackPermissionPolicy {
-    return (
-      this.#participants.get(track.publisherIdentity)?.trackPermissions ?? { allow: 'listed', rules: [] }
-    );
-  }
-
-  policyChanged(publisher: ParticipantSession): void {
-    for (const track of publisher.publishing.tracks()) {
-      if (this.#tracks.has(track.sid)) {
-        this.#reconsider(track, publisher);
-      }
-    }
-  }
-
-  reconsiderAll(participant: ParticipantSession): void {
-    for (const track of this.#tracks.values()) {
-      if (track.publisherSid !== participant.sid) {
-        participant.subscriptions.reconsider(track);
-      }
-    }
-  }
-
   relayData(data: RelayedData, sender: ParticipantSession): void {
     for (const participant of this.#participants.values()) {
       if (participant !== sender && isAddressedTo(data.packet, participant)) {
@@ -336,14 +271,6 @@ export class RoomSession {
     if (maxParticipants > 0 && !participant.isDependent && counted >= maxParticipants) {
       void participant.transport.close('room is full');
       throw new ServiceError('resource_exhausted', 'room has exceeded its max participants');
-    }
-  }
-
-  #reconsider(track: PublishedTrack, publisher: ParticipantSession): void {
-    for (const participant of this.#participants.values()) {
-      if (participant !== publisher) {
-        participant.subscriptions.reconsider(track);
-      }
     }
   }
 

@@ -5,7 +5,7 @@ import { PARTICIPANT_LIMITS } from '../model/participant.ts';
 import { ROOM_LIMITS } from '../model/room.ts';
 import { decodeJoinRequest } from '../protocol/signal.ts';
 import { verifyToken, type ApiKeys } from '../protocol/token.ts';
-import type { Admission } from './participant-session.ts';
+import type { Admission } from './participant-info.ts';
 
 /** A client that may join, and where. */
 export type JoinTicket = { roomName: string; admission: Admission };

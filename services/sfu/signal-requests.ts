@@ -195,7 +195,7 @@ function applySubscriptionPermission(
           trackSids: rule.trackSids,
         })),
       };
-  participant.room.policyChanged(participant);
+  participant.room.tracks.policyChanged(participant);
 }
 
 /** What the client believes after a resume: its explicit subscriptions and what it switched off. */
