@@ -2,7 +2,9 @@ import { ServiceError } from './base/errors.ts';
 import { redactText } from './base/redact.ts';
 import { UsageError, type CliCommand, type ExitCode } from './cli/command.ts';
 import { API_COMMANDS } from './cli/api-commands.ts';
+import { demoCommand } from './cli/demo.ts';
 import { doctorCommand } from './cli/doctor.ts';
+import { rtmpPlatformCommand } from './cli/rtmp-platform.ts';
 import { serveCommand } from './cli/serve.ts';
 import { joinTokenCommand, pageTokenCommand } from './cli/token.ts';
 import { VERSION } from './cli/version.ts';
@@ -11,10 +13,12 @@ process.setSourceMapsEnabled(true);
 
 const COMMANDS: readonly CliCommand[] = [
   serveCommand,
+  demoCommand,
   doctorCommand,
   joinTokenCommand,
   pageTokenCommand,
   ...API_COMMANDS,
+  rtmpPlatformCommand,
 ];
 
 process.exitCode = await main(process.argv.slice(2));

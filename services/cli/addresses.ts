@@ -36,3 +36,12 @@ export function publicHost(config: Config): string {
     ? 'localhost'
     : (advertisedAddresses(config)[0] ?? 'localhost');
 }
+
+/** The host part under which this process reaches its own HTTP port. */
+export function selfHost(config: Config): string {
+  const [address = '127.0.0.1'] = config.bind_addresses;
+  if (ANY.has(address)) {
+    return address === '::' ? '[::1]' : '127.0.0.1';
+  }
+  return address.includes(':') ? `[${address}]` : address;
+}

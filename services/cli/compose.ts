@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { LoadedConfig } from '../base/config/load.ts';
+import { ServiceError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { createMetrics } from '../base/metrics/metrics.ts';
@@ -8,8 +9,9 @@ import { startApi, type HttpMounts } from '../api/api-server.ts';
 import { MemoryEgressStore } from '../bus/egress-store.ts';
 import { MemoryIngressStore, type IngressStore } from '../bus/ingress-store.ts';
 import { MemoryBus } from '../bus/memory-bus.ts';
+import { startIngress } from '../ingress/ingress-service.ts';
 import { startSfu } from '../sfu/sfu-service.ts';
-import { advertisedAddresses, isLoopbackOnly, mediaBindAddress, publicHost } from './addresses.ts';
+import { advertisedAddresses, isLoopbackOnly, mediaBindAddress, publicHost, selfHost } from './addresses.ts';
 import type { Tools } from './tools.ts';
 import { VERSION } from './version.ts';
 
@@ -132,6 +134,19 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
     ports.http = api.port;
     urls.api = `http://${host}:${api.port}`;
     urls.ws = `ws://${host}:${api.port}`;
+    // Workers join rooms through LiveKit's protocol, so they could as well join another server.
+    const room = { wsUrl: `ws://${selfHost(config)}:${api.port}`, ...firstKey(config.keys) };
+    const ingress = started(
+      'ingress',
+      await startIngress({
+        bus,
+        logger: logger.child({ service: 'ingress' }),
+        rtmp: { port: config.ingress.rtmp_port, bindAddress: mediaBindAddress(config) },
+        room,
+        ffmpegPath: options.tools.ffmpegPath,
+      }),
+    );
+    ports.rtmp = ingress.rtmpPort;
     urls.rtmp = config.ingress.rtmp_base_url ?? `rtmp://${host}:${ports.rtmp}/live`;
   } catch (error) {
     await close('start failed');
@@ -140,7 +155,15 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
   return { nodeId, ports, urls, recordingsDir, ingressStore, close };
 }
 
-const PARTS = ['sfu', 'api'] as const;
+const PARTS = ['sfu', 'api', 'ingress'] as const;
+
+function firstKey(keys: Readonly<Record<string, string>>): { apiKey: string; apiSecret: string } {
+  const [pair] = Object.entries(keys);
+  if (pair === undefined) {
+    throw new ServiceError('invalid_argument', 'keys: at least one API key is needed');
+  }
+  return { apiKey: pair[0], apiSecret: pair[1] };
+}
 
 function readiness(running: ReadonlySet<string>): { ready: boolean; checks: Record<string, boolean> } {
   const checks = Object.fromEntries(PARTS.map((name) => [name, running.has(name)]));

@@ -1,0 +1,44 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { sampleConfig } from '../../services/base/config/sample.ts';
+
+const root = path.resolve(import.meta.dirname, '..', '..');
+const read = (file: string): Promise<string> => readFile(path.join(root, file), 'utf8');
+
+describe('project files', () => {
+  it('has a sample configuration that the schema wrote', async () => {
+    expect(await read('docker/config.sample.yaml')).toBe(sampleConfig());
+  });
+
+  it('has a lockfile that npm ci accepts, and exact versions only', async () => {
+    await promisify(execFile)('npm', ['ci', '--dry-run', '--ignore-scripts', '--no-audit', '--no-fund'], {
+      cwd: root,
+      timeout: 110_000,
+    });
+    const manifest = JSON.parse(await read('package.json')) as Record<string, Record<string, string>>;
+    const versions = Object.values({ ...manifest['dependencies'], ...manifest['devDependencies'] });
+    expect(versions.filter((version) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([]);
+  });
+
+  it('keeps the lockfile free of download addresses, so that any registry mirror works', async () => {
+    expect(await read('package-lock.json')).not.toContain('"resolved": "http');
+  });
+
+  it('explains every command of the program in its help', async () => {
+    const { stdout } = await promisify(execFile)(process.execPath, ['dist/main.js', '--help'], { cwd: root });
+    for (const name of [
+      'serve',
+      'demo',
+      'doctor',
+      'create-join-token',
+      'room list',
+      'egress list',
+      'ingress list',
+    ]) {
+      expect(stdout).toContain(name);
+    }
+  });
+});
