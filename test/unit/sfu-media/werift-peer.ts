@@ -65,7 +65,7 @@ export async function offerFromWerift(
       : pc.addTransceiver('video', { direction: 'recvonly' });
   const channel = pc.createDataChannel('_reliable');
   for (const dtls of pc.dtlsTransports) {
-    dtls.srtpProfiles = [options.profile as (typeof dtls.srtpProfiles)[number]];
+    Object.assign(dtls, { srtpProfiles: [options.profile] });
   }
   const transport = mux.createTransport({ label: options.label });
   const setup = options.setup ?? 'passive';
