@@ -219,8 +219,8 @@ export class Negotiation {
       codecs: [withFeedback(codec, section.kind, VIDEO_DOWNLINK_FEEDBACK)],
       extensions,
       source: {
-        // LiveKit clients read publisher and track from the stream id.
-        streamId: `${track.publisherSid}|${track.sid}`,
+        // Clients read the publisher from it; tracks of one stream get lip sync (LiveKit's packed sync stream id).
+        streamId: `${track.publisherSid}|${track.info.stream}`,
         trackId: track.sid,
         ssrc: forwarder.ssrc,
         rtxSsrc: rtxPayloadType === 0 ? 0 : forwarder.rtxSsrc,

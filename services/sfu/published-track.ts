@@ -3,7 +3,7 @@ import {
   SimulcastCodec,
   SimulcastCodecInfo,
   TrackInfo,
-  type TrackSource as WireSource,
+  TrackSource as WireSource,
   TrackType,
   VideoLayer_Mode,
   type AddTrackRequest,
@@ -95,6 +95,20 @@ export class PublishedTrack {
   }
 }
 
+/** LiveKit's names: what is recorded together is played together, so that receivers keep it in sync. */
+function streamOf(source: WireSource): string {
+  switch (source) {
+    case WireSource.CAMERA:
+    case WireSource.MICROPHONE:
+      return 'camera';
+    case WireSource.SCREEN_SHARE:
+    case WireSource.SCREEN_SHARE_AUDIO:
+      return 'screen';
+    default:
+      return 'unknown';
+  }
+}
+
 function trackInfo(request: AddTrackRequest, sid: string, codec: PublishableCodec): TrackInfo {
   const mimeType = MIME_BY_CODEC[codec];
   const announced = request.simulcastCodecs[0] ?? new SimulcastCodec({ codec });
@@ -113,7 +127,7 @@ function trackInfo(request: AddTrackRequest, sid: string, codec: PublishableCode
     // RED is never negotiated: subscribers get Opus.
     disableRed: true,
     stereo: request.stereo,
-    stream: request.stream,
+    stream: request.stream === '' ? streamOf(request.source) : request.stream,
     encryption: request.encryption,
     audioFeatures: request.audioFeatures,
     backupCodecPolicy: request.backupCodecPolicy,
