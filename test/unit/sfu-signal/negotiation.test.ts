@@ -176,7 +176,7 @@ describe('subscribing', () => {
     const section = parseSdp(answer.sdp).media[0];
     expect(section).toMatchObject({
       direction: 'sendonly',
-      streamId: `${alice.sid}|${trackSid}`,
+      streamId: `${alice.sid}|camera`,
       trackId: trackSid,
     });
     expect(answer.midToTrackId).toEqual({ '0': trackSid });
