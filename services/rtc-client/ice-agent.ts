@@ -35,6 +35,7 @@ export class IceAgent {
   #remoteUfrag = '';
   #remoteCandidates = 0;
   #closed = false;
+  #path: { pair: object; socket: Socket | undefined } | undefined;
 
   constructor(options: { logger: Logger; loopback: boolean }) {
     this.#logger = options.logger;
@@ -162,9 +163,26 @@ export class IceAgent {
     await this.gather();
   }
 
-  /** Drops the datagram when there is no selected pair or no consent. Never rejects. */
+  /**
+   * Drops the datagram when there is no selected pair or consent was lost (werift's state is then failed). On UDP it
+   * goes straight to the socket: werift's own way there is three promises long, for each packet.
+   */
   send(datagram: Buffer): void {
-    this.#gatherer.connection.send(datagram).catch(() => undefined);
+    const { connection } = this.#gatherer;
+    const pair = connection.nominated;
+    if (pair === undefined || connection.state === 'failed' || connection.state === 'closed') {
+      return;
+    }
+    if (pair !== this.#path?.pair) {
+      this.#path = { pair, socket: pair.protocol.type === 'stun' ? socketOf(pair.protocol) : undefined };
+    }
+    const { socket } = this.#path;
+    if (socket === undefined) {
+      connection.send(datagram).catch(() => undefined);
+      return;
+    }
+    const [host, port] = pair.remoteAddr;
+    socket.send(datagram, port, host);
   }
 
   async close(): Promise<void> {
@@ -182,7 +200,7 @@ export class IceAgent {
   #hardenSockets(): void {
     const protocols: unknown = Reflect.get(this.#gatherer.connection, 'protocols');
     for (const protocol of Array.isArray(protocols) ? (protocols as unknown[]) : []) {
-      const socket = (protocol as { transport?: { socket?: Socket } }).transport?.socket;
+      const socket = socketOf(protocol);
       if (socket === undefined || this.#hardened.has(socket)) {
         continue;
       }
@@ -196,4 +214,9 @@ export class IceAgent {
       }
     }
   }
+}
+
+/** The UDP socket inside one of werift's protocol objects. */
+function socketOf(protocol: unknown): Socket | undefined {
+  return (protocol as { transport?: { socket?: Socket } }).transport?.socket;
 }
