@@ -22,7 +22,7 @@ export type IngressHarness = {
   /** Every state that was reported, oldest first. */
   states: IngressState[];
   /** Resolves with the first reported state, past or future, that satisfies the condition. */
-  stateThat(condition: (state: IngressState) => boolean): Promise<IngressState>;
+  stateThat: (condition: (state: IngressState) => boolean) => Promise<IngressState>;
   close(): Promise<void>;
 };
 
