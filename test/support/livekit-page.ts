@@ -30,7 +30,7 @@ app.connect = async (url, token, roomOptions = {}, connectOptions = {}) => {
   await room.connect(url, token, connectOptions);
   return room.localParticipant.sid;
 };
-app.publish = async (videoOptions = {}, resolution = { width: 1280, height: 720, frameRate: 30 }) => {
+app.publish = async (videoOptions, resolution) => {
   const me = app.room.localParticipant;
   await me.setCameraEnabled(true, { resolution }, videoOptions);
   await me.setMicrophoneEnabled(true);
@@ -134,8 +134,12 @@ export class LivekitPage {
     return this.run(`app.connect(${args})`);
   }
 
-  publish(videoOptions: object = {}): Promise<string[]> {
-    return this.run(`app.publish(${JSON.stringify(videoOptions)})`);
+  /** Camera and microphone on; the default picture is 1280 × 720. */
+  publish(
+    videoOptions: object = {},
+    resolution = { width: 1280, height: 720, frameRate: 30 },
+  ): Promise<string[]> {
+    return this.run(`app.publish(${JSON.stringify(videoOptions)}, ${JSON.stringify(resolution)})`);
   }
 
   inbound(kind: 'video' | 'audio'): Promise<InboundStats[]> {
