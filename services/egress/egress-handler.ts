@@ -1,0 +1,81 @@
+import { createLogger, type LogLevel } from '../base/logger.ts';
+import { connectParent, type ParentLink } from '../base/process/ipc.ts';
+import { EgressRecord, decodeInfo, encodeInfo } from './egress-record.ts';
+import { EgressSession } from './egress-session.ts';
+import type { FromHandler, HandlerJob, ToHandler } from './handler-messages.ts';
+import { createSource } from './sources/create-source.ts';
+import { createStorage } from './uploads/storage.ts';
+
+/**
+ * The process of one egress job. It does nothing until its service sends the job, and ends when the job has ended or
+ * the service is gone (then it still finishes the recording).
+ */
+const EXIT_TIMEOUT_MS = 5_000;
+
+let session: EgressSession | undefined;
+
+const parent: ParentLink<FromHandler> = connectParent<ToHandler, FromHandler>({
+  onMessage: (message) => {
+    if (message.type === 'stop') {
+      session?.stop(message.reason);
+    } else if (session === undefined) {
+      runJob(message.job).catch((error: unknown) => {
+        createLogger().error({ err: error }, 'egress handler failed');
+        process.exitCode = 1;
+        parent.close();
+      });
+    }
+  },
+  onParentGone: () => {
+    if (session === undefined) {
+      process.exit(0);
+    }
+    session.stop('killed');
+  },
+});
+
+// The service decides about Ctrl-C; a signal to this process alone means "finish what you have".
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => {
+  session?.stop('killed');
+});
+
+async function runJob(job: HandlerJob): Promise<void> {
+  const { egress } = job;
+  const logger = createLogger({ level: job.logLevel as LogLevel, name: 'egress-handler' }).child({
+    egressId: egress.egressId,
+    room: egress.roomName,
+  });
+  const record = new EgressRecord(decodeInfo(job.info), (info) => {
+    parent.send({ type: 'update', info: encodeInfo(info) });
+  });
+  const storage = createStorage(egress.file.storage);
+  session = new EgressSession({
+    egress,
+    record,
+    tools: job.tools,
+    workDir: job.workDir,
+    rescueDir: job.rescueDir,
+    storage,
+    createSource,
+    logger,
+    onSpool: (spool) => {
+      parent.send({ type: 'spool', spool });
+    },
+  });
+  try {
+    await session.prepare();
+    parent.send({ type: 'prepared' });
+    await session.run();
+  } catch (error) {
+    logger.warn({ err: error }, 'egress refused before it started');
+    record.fail(error);
+  } finally {
+    storage.close();
+    // Lets the last message out. Nothing should keep the process alive now; what does is not waited for.
+    parent.close();
+    setTimeout(() => process.exit(), EXIT_TIMEOUT_MS).unref();
+  }
+}
+
+parent.ready();

@@ -1,0 +1,248 @@
+import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { EgressInfo, EgressStatus } from '@livekit/protocol';
+import { unixNs } from '../base/clock.ts';
+import { messageOf, ServiceError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Bus, Unregister } from '../bus/bus.ts';
+import type { RpcStartEgressRequest } from '../bus/rpc-messages.ts';
+import { EgressHandler, EgressInternal, IOInfo } from '../bus/rpc-methods.ts';
+import type { S3Target, StorageTarget, ValidatedEgress } from '../model/egress.ts';
+import { readRequest } from '../model/egress-request.ts';
+import { redactEgress } from '../protocol/redact-egress.ts';
+import { mintToken } from '../protocol/token.ts';
+import { Admission, AFFINITY, DEFAULT_CPU_COST, type CpuCost } from './admission.ts';
+import { EgressJob } from './egress-job.ts';
+import { sourceTypeOf } from './egress-record.ts';
+import { InfoReporter } from './info-reporter.ts';
+
+const RECORDER_TOKEN_TTL_S = 24 * 3600;
+const CREATE_TIMEOUT_MS = 15_000;
+const DEFAULT_START_SIGNAL_TIMEOUT_MS = 30_000;
+
+export type EgressServiceOptions = {
+  bus: Bus;
+  logger: Logger;
+  room: { wsUrl: string; apiKey: string; apiSecret: string };
+  tools: { ffmpegPath: string; ffprobePath: string | undefined; chromiumPath: string | undefined };
+  /** Requests without storage of their own go here: S3 when given, else the recordings folder. */
+  storage: { recordingsDir: string; s3?: S3Target; disallowLocalStorage?: boolean };
+  /** Unfinished recordings; each job has a folder of its own below it. */
+  tmpDir: string;
+  /** dist/egress-handler.js */
+  handlerEntry: string;
+  /** dist/templates */
+  templatesDir: string;
+  cpuCost?: Partial<CpuCost>;
+  cores?: number;
+  maxCpuUtilization?: number;
+  /** Memory of one handler process without its browser; 0 = no limit. */
+  maxHandlerRssBytes?: number;
+  startSignalTimeoutMs?: number;
+};
+
+export type EgressService = {
+  /** Running jobs by id, with their process; for status pages and tests. */
+  jobs(): { egressId: string; status: EgressStatus; handlerPid: number | undefined }[];
+  /** Takes no new jobs, ends the running ones and waits until their recordings are stored. */
+  drain(): Promise<void>;
+  /** drain(), then everything else. Idempotent. */
+  close(cause: string): Promise<void>;
+};
+
+/** Serves EgressInternal and, per job, EgressHandler; one child process per job. */
+export async function startEgress(options: EgressServiceOptions): Promise<EgressService> {
+  const service = new Service(options);
+  await service.open();
+  return service;
+}
+
+type Running = { job: EgressJob; reporter: InfoReporter; unserve: Unregister };
+
+class Service implements EgressService {
+  readonly #options: EgressServiceOptions;
+  readonly #admission: Admission;
+  readonly #cost: CpuCost;
+  readonly #running = new Map<string, Running>();
+  readonly #cleaning = new Set<Promise<void>>();
+  #unserve: Unregister | undefined;
+  #isDraining = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: EgressServiceOptions) {
+    this.#options = options;
+    this.#cost = { ...DEFAULT_CPU_COST, ...options.cpuCost };
+    this.#admission = new Admission(options.cores ?? availableParallelism(), options.maxCpuUtilization);
+  }
+
+  async open(): Promise<void> {
+    const { bus, tmpDir } = this.#options;
+    await mkdir(tmpDir, { recursive: true });
+    this.#unserve = await bus.serve(EgressInternal.startEgress, (request) => this.#start(request), {
+      affinity: (request) =>
+        this.#isDraining ? AFFINITY.refused : this.#admission.affinity(this.#costOf(request)),
+    });
+  }
+
+  jobs(): { egressId: string; status: EgressStatus; handlerPid: number | undefined }[] {
+    return [...this.#running].map(([egressId, { job }]) => ({
+      egressId,
+      status: job.info.status,
+      handlerPid: job.handlerPid,
+    }));
+  }
+
+  async drain(): Promise<void> {
+    this.#isDraining = true;
+    await this.#unserve?.();
+    await Promise.all(
+      [...this.#running.values()].map(async ({ job }) => {
+        await job.stop('killed');
+        await job.ended;
+      }),
+    );
+    await Promise.all(this.#cleaning);
+  }
+
+  close(cause: string): Promise<void> {
+    this.#closing ??= (async () => {
+      this.#options.logger.info({ cause, jobs: this.#running.size }, 'egress closing');
+      await this.drain();
+    })();
+    return this.#closing;
+  }
+
+  #costOf(request: RpcStartEgressRequest): number {
+    const isTrack =
+      request.request.case === 'track' ||
+      (request.request.case === 'egress' && request.request.value.source.case === 'media');
+    return isTrack ? this.#cost.track : this.#cost.roomComposite;
+  }
+
+  async #start(request: RpcStartEgressRequest): Promise<EgressInfo> {
+    if (this.#isDraining) {
+      throw new ServiceError('unavailable', 'egress is shutting down and takes no new jobs');
+    }
+    const egress = await this.#validate(request);
+    this.#admission.reserve(egress.egressId, this.#costOf(request));
+    try {
+      const info = await this.#createRecord(request, egress);
+      return await this.#launch(egress, info);
+    } catch (error) {
+      if (!this.#running.has(egress.egressId)) {
+        this.#admission.release(egress.egressId);
+      }
+      throw error;
+    }
+  }
+
+  /** @throws ServiceError that names what is wrong with the request. */
+  async #validate(request: RpcStartEgressRequest): Promise<ValidatedEgress> {
+    const { room, tools } = this.#options;
+    const { egressId, roomId, roomName } = request;
+    const requested = readRequest(request.request, this.#defaultStorage());
+    if (requested.file.storage.kind === 'local' && this.#options.storage.disallowLocalStorage === true) {
+      throw new ServiceError(
+        'invalid_argument',
+        'request has missing or invalid field: output (local storage is switched off here: name an s3 storage)',
+      );
+    }
+    if (requested.job.kind === 'template' && tools.chromiumPath === undefined) {
+      throw new ServiceError(
+        'unavailable',
+        'room composite needs Chromium, which this machine does not have: apt-get install chromium, or set PUPPETEER_EXECUTABLE_PATH',
+        { scope: 'node', retryable: false },
+      );
+    }
+    const token =
+      request.token ||
+      (await mintToken(room.apiKey, room.apiSecret, {
+        identity: egressId,
+        kind: 'egress',
+        ttlS: RECORDER_TOKEN_TTL_S,
+        video: {
+          roomJoin: true,
+          room: roomName,
+          canSubscribe: true,
+          canPublish: false,
+          canPublishData: false,
+          hidden: true,
+          recorder: true,
+        },
+      }));
+    return { egressId, roomId, roomName, token, wsUrl: request.wsUrl || room.wsUrl, ...requested };
+  }
+
+  #defaultStorage(): StorageTarget {
+    const { s3, recordingsDir } = this.#options.storage;
+    return s3 ?? { kind: 'local', rootDir: path.resolve(recordingsDir) };
+  }
+
+  async #createRecord(request: RpcStartEgressRequest, egress: ValidatedEgress): Promise<EgressInfo> {
+    const now = unixNs();
+    const info = redactEgress(
+      new EgressInfo({
+        egressId: egress.egressId,
+        roomId: egress.roomId,
+        roomName: egress.roomName,
+        sourceType: sourceTypeOf(egress.job.kind),
+        status: EgressStatus.EGRESS_STARTING,
+        startedAt: now,
+        updatedAt: now,
+        request: request.request,
+      }),
+    );
+    try {
+      await this.#options.bus.request(IOInfo.createEgress, info, { timeoutMs: CREATE_TIMEOUT_MS });
+    } catch (error) {
+      throw new ServiceError('unavailable', `the egress record could not be created: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+    return info;
+  }
+
+  async #launch(egress: ValidatedEgress, info: EgressInfo): Promise<EgressInfo> {
+    const { bus, tools, handlerEntry, tmpDir, templatesDir } = this.#options;
+    const { egressId } = egress;
+    const logger = this.#options.logger.child({ egressId, room: egress.roomName });
+    const reporter = new InfoReporter(bus, logger);
+    const job = new EgressJob({
+      egress,
+      info,
+      handlerEntry,
+      tmpDir,
+      rescueDir: path.join(path.resolve(this.#options.storage.recordingsDir), 'undelivered'),
+      maxRssBytes: this.#options.maxHandlerRssBytes ?? 0,
+      logger,
+      tools: {
+        ffmpegPath: tools.ffmpegPath,
+        ffprobePath: tools.ffprobePath ?? '',
+        chromiumPath: tools.chromiumPath ?? '',
+        templatesDir,
+        startSignalTimeoutMs: this.#options.startSignalTimeoutMs ?? DEFAULT_START_SIGNAL_TIMEOUT_MS,
+      },
+      onUpdate: (update) => {
+        reporter.report(update);
+      },
+    });
+    const unserve = await bus.serve(EgressHandler.stopEgress, () => job.stop('stop_requested'), {
+      topic: egressId,
+    });
+    this.#running.set(egressId, { job, reporter, unserve });
+    const cleaning = job.ended.then(() => this.#remove(egressId));
+    this.#cleaning.add(cleaning);
+    void cleaning.finally(() => this.#cleaning.delete(cleaning));
+    await job.start();
+    return job.info;
+  }
+
+  async #remove(egressId: string): Promise<void> {
+    const running = this.#running.get(egressId);
+    this.#running.delete(egressId);
+    this.#admission.release(egressId);
+    await running?.unserve();
+    await (this.#isDraining ? running?.reporter.close() : running?.reporter.flush());
+  }
+}
