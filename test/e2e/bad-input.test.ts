@@ -1,0 +1,217 @@
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import path from 'node:path';
+import {
+  AccessToken,
+  DirectFileOutput,
+  EgressClient,
+  EgressStatus,
+  EncodedFileOutput,
+  IngressClient,
+  IngressInput,
+  RoomServiceClient,
+  S3Upload,
+  TrackType,
+  type EgressInfo,
+} from 'livekit-server-sdk';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BASELINE_720P, fixtureFile } from '../../fixtures/generate.ts';
+import { pushFile } from '../support/rtmp-push.ts';
+import { API_KEY, API_SECRET, startSluiceProcess, type SluiceProcess } from '../support/sluice-process.ts';
+
+const ROOM = 'studio';
+
+/** What people get wrong: each case is answered with LiveKit's code and a reason, and disturbs nobody else. */
+describe('bad input', () => {
+  const cleanUps: (() => Promise<unknown>)[] = [];
+  let sluice: SluiceProcess;
+  let egress: EgressClient;
+  let rooms: RoomServiceClient;
+  let fixture: string;
+  let videoSid: string;
+  let deadPage: { server: Server; url: string };
+
+  beforeAll(async () => {
+    fixture = await fixtureFile(BASELINE_720P);
+    sluice = await startSluiceProcess();
+    cleanUps.push(() => sluice.cleanUp());
+    egress = new EgressClient(sluice.apiUrl, API_KEY, API_SECRET);
+    rooms = new RoomServiceClient(sluice.apiUrl, API_KEY, API_SECRET);
+    const ingress = await new IngressClient(sluice.apiUrl, API_KEY, API_SECRET).createIngress(
+      IngressInput.RTMP_INPUT,
+      { roomName: ROOM, participantIdentity: 'obs' },
+    );
+    const push = pushFile(fixture, rtmpUrl(ingress.streamKey));
+    cleanUps.push(() => push.stop());
+    await expect
+      .poll(async () => (await rooms.listParticipants(ROOM).catch(() => []))[0]?.tracks.length, {
+        timeout: 20_000,
+      })
+      .toBe(2);
+    const [obs] = await rooms.listParticipants(ROOM);
+    videoSid = obs?.tracks.find((track) => track.type === TrackType.VIDEO)?.sid ?? '';
+    const server = createServer((_request, response) => {
+      response.setHeader('content-type', 'text/html');
+      response.end('<h1>This page never says START_RECORDING</h1>');
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    deadPage = { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` };
+    cleanUps.push(() => new Promise((resolve) => server.close(resolve)));
+  }, 240_000);
+  afterAll(async () => {
+    for (const cleanUp of cleanUps.reverse()) {
+      await cleanUp();
+    }
+  });
+
+  const rtmpUrl = (key: string): string => `rtmp://127.0.0.1:${sluice.rtmpPort}/live/${key}`;
+
+  const file = (filepath: string): EncodedFileOutput => new EncodedFileOutput({ filepath });
+
+  /** The end of a job: the answer itself when it was refused at once, else its last record. */
+  const outcome = async (start: Promise<EgressInfo>): Promise<{ code: string; message: string }> => {
+    let info: EgressInfo;
+    try {
+      info = await start;
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      return { code: code ?? 'none', message };
+    }
+    await expect
+      .poll(
+        async () => {
+          [info] = (await egress.listEgress({ egressId: info.egressId })) as [EgressInfo];
+          return info.status;
+        },
+        { timeout: 100_000, interval: 200 },
+      )
+      .toBeGreaterThanOrEqual(EgressStatus.EGRESS_COMPLETE);
+    return { code: `${EgressStatus[info.status]} ${info.errorCode}`, message: info.error };
+  };
+
+  /** Whatever happened before: the stream still flows and a recording still works. */
+  const expectUndisturbed = async (): Promise<void> => {
+    const participants = await rooms.listParticipants(ROOM);
+    expect(participants.find(({ identity }) => identity === 'obs')?.tracks).toHaveLength(2);
+    expect(sluice.log()).not.toMatch(/uncaught|unhandled/i);
+  };
+
+  it('refuses a wrong stream key, and the encoder is told', async () => {
+    const push = pushFile(fixture, rtmpUrl('not-a-key-anybody-made'));
+    const { code } = await push.ended;
+    expect(code).not.toBe(0);
+    expect(sluice.log()).not.toContain('not-a-key-anybody-made');
+    await expectUndisturbed();
+  });
+
+  it('refuses a room that does not exist', async () => {
+    expect(await outcome(egress.startRoomCompositeEgress('nowhere', { file: file('x.mp4') }))).toEqual({
+      code: 'not_found',
+      message: 'requested room does not exist',
+    });
+  });
+
+  it('refuses a track that does not exist', async () => {
+    const { code, message } = await outcome(
+      egress.startTrackEgress(ROOM, new DirectFileOutput({ filepath: 'x.mp4' }), 'TR_nobody'),
+    );
+    expect(code).toMatch(/not_found|EGRESS_FAILED 404|EGRESS_ABORTED 404/);
+    expect(message).toContain('TR_nobody');
+  });
+
+  it('refuses a token without roomRecord', async () => {
+    const token = new AccessToken(API_KEY, API_SECRET, { identity: 'x' });
+    token.addGrant({ roomJoin: true, roomAdmin: true, roomList: true, room: ROOM });
+    const answer = await fetch(`${sluice.apiUrl}/twirp/livekit.Egress/StartRoomCompositeEgress`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${await token.toJwt()}` },
+      body: JSON.stringify({ room_name: ROOM, file_outputs: [{ filepath: 'x.mp4' }] }),
+    });
+    expect([answer.status, await answer.json()]).toEqual([
+      401,
+      { code: 'unauthenticated', msg: 'permissions denied' },
+    ]);
+  });
+
+  it.each([
+    ['application/json', '{"room_name": "studio", "file_outputs": ['],
+    ['application/json', '"just text"'],
+    ['application/protobuf', Buffer.from([0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f])],
+  ])('refuses a malformed %s body', async (type, body) => {
+    const token = new AccessToken(API_KEY, API_SECRET, { identity: 'x' });
+    token.addGrant({ roomRecord: true });
+    const answer = await fetch(`${sluice.apiUrl}/twirp/livekit.Egress/StartRoomCompositeEgress`, {
+      method: 'POST',
+      headers: { 'content-type': type, authorization: `Bearer ${await token.toJwt()}` },
+      body,
+    });
+    expect(answer.status).toBe(400);
+    expect(((await answer.json()) as { code: string }).code).toBe('malformed');
+    await expectUndisturbed();
+  });
+
+  it('refuses a path that cannot be written, before it records anything', { timeout: 60_000 }, async () => {
+    await mkdir(sluice.recordingsDir, { recursive: true });
+    await writeFile(path.join(sluice.recordingsDir, 'a-file'), '');
+    const { code, message } = await outcome(
+      egress.startTrackEgress(ROOM, new DirectFileOutput({ filepath: 'a-file/x.mp4' }), videoSid),
+    );
+    expect(code).toMatch(/invalid_argument|EGRESS_FAILED 400/);
+    expect(message).toContain('a-file');
+    await expectUndisturbed();
+  });
+
+  it(
+    'refuses storage that does not answer, naming the bucket and no secret',
+    { timeout: 90_000 },
+    async () => {
+      const s3 = new S3Upload({
+        accessKey: 'key',
+        secret: 'THE-SECRET-VALUE',
+        bucket: 'no-such-bucket',
+        endpoint: 'http://127.0.0.1:9',
+        forcePathStyle: true,
+        region: 'us-east-1',
+      });
+      const { code, message } = await outcome(
+        egress.startTrackEgress(
+          ROOM,
+          new DirectFileOutput({ filepath: 'x.mp4', output: { case: 's3', value: s3 } }),
+          videoSid,
+        ),
+      );
+      expect(code).toMatch(/invalid_argument|unavailable|EGRESS_FAILED (400|503)/);
+      expect(message).toContain('no-such-bucket');
+      expect(message + sluice.log()).not.toContain('THE-SECRET-VALUE');
+      await expectUndisturbed();
+    },
+  );
+
+  it('fails a composite whose custom_base_url does not answer', { timeout: 120_000 }, async () => {
+    const { code, message } = await outcome(
+      egress.startRoomCompositeEgress(
+        ROOM,
+        { file: file('unreachable.mp4') },
+        { customBaseUrl: 'http://127.0.0.1:9/layout' },
+      ),
+    );
+    expect(code).toMatch(/invalid_argument|EGRESS_(FAILED|ABORTED) 400/);
+    expect(message).toContain('http://127.0.0.1:9/layout');
+    await expectUndisturbed();
+  });
+
+  it('aborts a composite whose page never gives the start signal', { timeout: 150_000 }, async () => {
+    const { code, message } = await outcome(
+      egress.startRoomCompositeEgress(ROOM, { file: file('silent.mp4') }, { customBaseUrl: deadPage.url }),
+    );
+    expect(code).toBe('EGRESS_ABORTED 412');
+    expect(message).toContain('Start signal not received');
+    await expectUndisturbed();
+  });
+
+  it('left no file and no process of the failed jobs', async () => {
+    await expect.poll(() => sluice.descendants(), { timeout: 15_000 }).toHaveLength(0);
+    expect((await readdir(sluice.recordingsDir)).filter((name) => name.endsWith('.mp4'))).toEqual([]);
+  });
+});
