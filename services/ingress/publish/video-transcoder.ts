@@ -96,7 +96,7 @@ export class VideoTranscoder {
           packet: 'frame',
           key: frame.unit.key,
           compositionMs: Math.round((frame.ptsUs - frame.dtsUs) / 1000),
-          data: Buffer.from(joinLengthPrefixed(frame.unit.nals)),
+          data: joinLengthPrefixed(frame.unit.nals),
         }),
       ),
     );

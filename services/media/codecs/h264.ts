@@ -87,7 +87,7 @@ export function splitLengthPrefixed(data: Uint8Array, lengthSize: NalLengthSize)
 }
 
 /** A length-prefixed access unit with four-byte lengths, in one new buffer. */
-export function joinLengthPrefixed(nals: readonly Uint8Array[]): Uint8Array {
+export function joinLengthPrefixed(nals: readonly Uint8Array[]): Buffer {
   const out = Buffer.alloc(nals.reduce((sum, nal) => sum + nal.length + 4, 0));
   let offset = 0;
   for (const nal of nals) {
