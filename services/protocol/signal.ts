@@ -76,6 +76,9 @@ export function decodeJoinRequest(value: string): JoinRequest {
   if (value.length > SIGNAL_LIMITS.maxJoinRequestBytes) {
     throw new ServiceError('invalid_argument', 'could not decode join_request: too large');
   }
+  if (!/^[\w+/-]*={0,2}$/.test(value)) {
+    throw new ServiceError('invalid_argument', 'could not decode join_request: not base64');
+  }
   try {
     const wrapped = WrappedJoinRequest.fromBinary(Buffer.from(value, 'base64url'));
     const bytes =
