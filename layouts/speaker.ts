@@ -3,7 +3,7 @@ import { singleSpeaker } from './single-speaker.ts';
 import type { Placement, Rect, Tile, Viewport } from './layout-types.ts';
 
 /** Width of a strip tile: a fifth of a wide picture, a third of a tall one. */
-const STRIP_SHARE = { wide: 0.19, tall: 0.31 };
+const STRIP_SHARE = { wide: 0.184, tall: 0.31 };
 const STRIP_ASPECT = 16 / 9;
 
 /** The first tile on a stage, the next ones in a strip: at the right of a wide picture, below a tall one. */

@@ -70,7 +70,7 @@ export function roomTiles(room: Room): RoomTile[] {
   return [...room.remoteParticipants.values()].flatMap(participantTiles);
 }
 
-function participantTiles(participant: RemoteParticipant): RoomTile[] {
+function participantTiles(participant: RemoteParticipant, index: number): RoomTile[] {
   const publications = [...participant.trackPublications.values()].filter(
     (publication): publication is RemoteTrackPublication => 'isSubscribed' in publication,
   );
@@ -85,7 +85,8 @@ function participantTiles(participant: RemoteParticipant): RoomTile[] {
   );
   const identity = participant.identity;
   const name = participant.name === undefined || participant.name === '' ? identity : participant.name;
-  const joinedAtMs = participant.joinedAt?.getTime() ?? 0;
+  // Known to the second only; the room lists participants in the order they joined.
+  const joinedAtMs = (participant.joinedAt?.getTime() ?? 0) + index;
   const person: RoomTile[] =
     camera === undefined && microphone === undefined
       ? []
