@@ -1,14 +1,18 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rmdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { LoadedConfig } from '../base/config/load.ts';
+import type { Config } from '../base/config/schema.ts';
 import { ServiceError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { createMetrics } from '../base/metrics/metrics.ts';
 import { startApi, type HttpMounts } from '../api/api-server.ts';
+import type { S3Target } from '../model/egress.ts';
 import { MemoryEgressStore } from '../bus/egress-store.ts';
 import { MemoryIngressStore, type IngressStore } from '../bus/ingress-store.ts';
 import { MemoryBus } from '../bus/memory-bus.ts';
+import { startEgress } from '../egress/egress-service.ts';
 import { startIngress } from '../ingress/ingress-service.ts';
 import { startSfu } from '../sfu/sfu-service.ts';
 import { advertisedAddresses, isLoopbackOnly, mediaBindAddress, publicHost, selfHost } from './addresses.ts';
@@ -148,6 +152,26 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
     );
     ports.rtmp = ingress.rtmpPort;
     urls.rtmp = config.ingress.rtmp_base_url ?? `rtmp://${host}:${ports.rtmp}/live`;
+    const workDir = path.join(config.egress.tmp_dir || tmpdir(), `sluice-${nodeId}`);
+    const egress = await startEgress({
+      bus,
+      logger: logger.child({ service: 'egress' }),
+      room,
+      tools: options.tools,
+      storage: { recordingsDir, ...s3Target(config) },
+      tmpDir: workDir,
+      handlerEntry: path.join(PROJECT_DIR, 'dist', 'egress-handler.js'),
+      templatesDir: path.join(PROJECT_DIR, 'dist', 'templates'),
+      cpuCost: { roomComposite: config.egress.cpu_cost.room_composite, track: config.egress.cpu_cost.track },
+      maxCpuUtilization: config.egress.max_cpu_utilization,
+    });
+    started('egress', {
+      close: async (cause) => {
+        await egress.close(cause);
+        // Only when empty: what could not be stored stays for the operator.
+        await rmdir(workDir).catch(() => undefined);
+      },
+    });
   } catch (error) {
     await close('start failed');
     throw error;
@@ -155,7 +179,29 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
   return { nodeId, ports, urls, recordingsDir, ingressStore, close };
 }
 
-const PARTS = ['sfu', 'api', 'ingress'] as const;
+const PARTS = ['sfu', 'api', 'ingress', 'egress'] as const;
+
+function s3Target(config: Config): { s3?: S3Target } {
+  const s3 = config.egress.storage?.s3;
+  if (s3 === undefined) {
+    return {};
+  }
+  return {
+    s3: {
+      kind: 's3',
+      accessKey: s3.access_key,
+      secret: s3.secret,
+      sessionToken: s3.session_token,
+      region: s3.region,
+      endpoint: s3.endpoint,
+      bucket: s3.bucket,
+      forcePathStyle: s3.force_path_style,
+      metadata: {},
+      tagging: '',
+      contentDisposition: '',
+    },
+  };
+}
 
 function firstKey(keys: Readonly<Record<string, string>>): { apiKey: string; apiSecret: string } {
   const [pair] = Object.entries(keys);

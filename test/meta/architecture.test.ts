@@ -4,8 +4,6 @@ import { describe, expect, it } from 'vitest';
 import { HOMES, LAYERS } from '../../eslint.config.js';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
-const layers = LAYERS as Readonly<Record<string, readonly string[]>>;
-const homes = HOMES as Readonly<Record<string, readonly string[]>>;
 
 /** Files aim at 300 lines; beyond this one surely holds more than one concept. */
 const MAX_LINES = 400;
@@ -31,7 +29,7 @@ async function importsOf(file: string): Promise<string[]> {
 /** services/sfu/transport/x.ts → sfu; files directly in services/ belong to no layer. */
 function layerOf(file: string): string | undefined {
   const [top, layer, ...rest] = file.split(path.sep);
-  return top === 'services' && rest.length > 0 && layer !== undefined && layer in layers ? layer : undefined;
+  return top === 'services' && rest.length > 0 && layer !== undefined && layer in LAYERS ? layer : undefined;
 }
 
 function packageOf(specifier: string): string {
@@ -62,7 +60,7 @@ describe('architecture', async () => {
         }
         const target = path.relative(root, path.resolve(root, path.dirname(file), specifier));
         const to = layerOf(target);
-        if (to === undefined || (to !== from && !layers[from]?.includes(to))) {
+        if (to === undefined || (to !== from && !LAYERS[from]?.includes(to))) {
           violations.push(`${file} imports ${target}`);
         }
       }
@@ -75,7 +73,7 @@ describe('architecture', async () => {
     for (const file of services) {
       const from = file.split(path.sep)[1] ?? '';
       for (const specifier of await importsOf(file)) {
-        const home = homes[packageOf(specifier)];
+        const home = HOMES[packageOf(specifier)];
         if (home !== undefined && !home.includes(from)) {
           violations.push(`${file} imports ${specifier}, whose home is services/{${home.join(',')}}`);
         }

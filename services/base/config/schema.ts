@@ -58,11 +58,23 @@ const s3Schema = z.strictObject({
 });
 
 const egressSchema = z.strictObject({
-  template_port: port
-    .default(0)
-    .describe(
-      'Loopback TCP port that serves the layout pages to Chromium (0 = any free port; LiveKit uses 7980).',
-    ),
+  cpu_cost: z
+    .strictObject({
+      room_composite: z.number().positive().default(0.9).describe('Cores one room composite reserves.'),
+      track: z
+        .number()
+        .positive()
+        .default(0.02)
+        .describe('Cores one recording without transcoding reserves.'),
+    })
+    .prefault({})
+    .describe('What a job reserves; a node without room for it refuses (an idle node takes any job).'),
+  max_cpu_utilization: z
+    .number()
+    .positive()
+    .max(1)
+    .default(0.9)
+    .describe('Share of all cores that jobs may reserve together.'),
   tmp_dir: z
     .string()
     .default('')
