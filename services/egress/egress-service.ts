@@ -20,6 +20,7 @@ import { InfoReporter } from './info-reporter.ts';
 const RECORDER_TOKEN_TTL_S = 24 * 3600;
 const CREATE_TIMEOUT_MS = 15_000;
 const DEFAULT_START_SIGNAL_TIMEOUT_MS = 30_000;
+const DEFAULT_TRACK_WAIT_MS = 30_000;
 
 export type EgressServiceOptions = {
   bus: Bus;
@@ -40,6 +41,7 @@ export type EgressServiceOptions = {
   /** Memory of one handler process without its browser; 0 = no limit. */
   maxHandlerRssBytes?: number;
   startSignalTimeoutMs?: number;
+  trackWaitMs?: number;
 };
 
 export type EgressService = {
@@ -222,6 +224,7 @@ class Service implements EgressService {
         chromiumPath: tools.chromiumPath ?? '',
         templatesDir,
         startSignalTimeoutMs: this.#options.startSignalTimeoutMs ?? DEFAULT_START_SIGNAL_TIMEOUT_MS,
+        trackWaitMs: this.#options.trackWaitMs ?? DEFAULT_TRACK_WAIT_MS,
       },
       onUpdate: (update) => {
         reporter.report(update);

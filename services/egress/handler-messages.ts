@@ -20,6 +20,8 @@ export type HandlerTools = {
   /** dist/templates */
   templatesDir: string;
   startSignalTimeoutMs: number;
+  /** How long a track may take to be published. */
+  trackWaitMs: number;
 };
 
 /** Where an unfinished recording lies, so that the service can finish it when the handler dies. */

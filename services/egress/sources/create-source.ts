@@ -30,7 +30,9 @@ export type CreateSource = (
 export const createSource: CreateSource = (egress, tools, workDir, logger) => {
   const { job, token, wsUrl } = egress;
   if (job.kind === 'track') {
-    const source = createTrackSource({ trackId: job.trackId, wsUrl, token, connect: connectRoom, logger });
+    const { trackId } = job;
+    const { trackWaitMs } = tools;
+    const source = createTrackSource({ trackId, wsUrl, token, trackWaitMs, connect: connectRoom, logger });
     return { source, facts: () => source.facts, wants: () => true, expectedFormats: [] };
   }
   const { encoding, media, layout, customBaseUrl } = job;

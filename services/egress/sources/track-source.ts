@@ -11,8 +11,6 @@ import type {
 import type { TrackFacts } from '../handler-messages.ts';
 import type { EgressSource, EgressSourceEvents } from './source-types.ts';
 
-const TRACK_WAIT_MS = 30_000;
-
 /** Ways a room ends that are no failure of the recording; LiveKit's DisconnectReason names. */
 const ROOM_ENDED = new Set(['ROOM_DELETED', 'ROOM_CLOSED', 'PARTICIPANT_REMOVED']);
 const UNPUBLISHED = 'the track was unpublished';
@@ -24,7 +22,8 @@ export type TrackSourceOptions = {
   token: string;
   connect: ConnectRoom;
   logger: Logger;
-  trackWaitMs?: number;
+  /** How long the track may take to be published. */
+  trackWaitMs: number;
 };
 
 export type TrackSource = EgressSource & {
@@ -131,7 +130,7 @@ class RoomTrackSource implements TrackSource {
         settle(() => {
           reject(new ServiceError('not_found', `track ${trackId} not found`));
         });
-      }, this.#options.trackWaitMs ?? TRACK_WAIT_MS);
+      }, this.#options.trackWaitMs);
       const onAbort = (): void => {
         settle(() => {
           reject(new ServiceError('canceled', 'stop called before the recording could start'));
