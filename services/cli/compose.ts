@@ -1,4 +1,4 @@
-import { mkdir, rmdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { LoadedConfig } from '../base/config/load.ts';
@@ -152,7 +152,9 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
     );
     ports.rtmp = ingress.rtmpPort;
     urls.rtmp = config.ingress.rtmp_base_url ?? `rtmp://${host}:${ports.rtmp}/live`;
-    const workDir = path.join(config.egress.tmp_dir || tmpdir(), `sluice-${nodeId}`);
+    const temporary = path.resolve(config.egress.tmp_dir || tmpdir());
+    await mkdir(temporary, { recursive: true });
+    const workDir = await mkdtemp(path.join(temporary, 'sluice-'));
     const egress = await startEgress({
       bus,
       logger: logger.child({ service: 'egress' }),

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -34,9 +34,9 @@ export type SluiceProcess = {
 export async function startSluiceProcess(
   options: { config?: Record<string, unknown>; env?: Record<string, string> } = {},
 ): Promise<SluiceProcess> {
-  const dir = await mkdtemp(path.join(tmpdir(), 'sluice-e2e-'));
+  const dir = await mkdtemp(path.join(tmpdir(), 'se-'));
   const recordingsDir = path.join(dir, 'recordings');
-  const tmpDir = path.join(dir, 'tmp');
+  const tmpDir = path.join(dir, 't');
   const configFile = path.join(dir, 'config.yaml');
   await writeFile(
     configFile,
@@ -50,7 +50,6 @@ export async function startSluiceProcess(
       ...options.config,
     }),
   );
-  const { mkdir } = await import('node:fs/promises');
   await mkdir(tmpDir);
   const marker = `SLUICE_E2E_MARKER=${path.basename(dir)}`;
   const child = spawn(

@@ -11,6 +11,8 @@ const LAUNCH_TIMEOUT_MS = 30_000;
 const PROTOCOL_TIMEOUT_MS = 60_000;
 const CLOSE_TIMEOUT_MS = 3_000;
 const KILL_TIMEOUT_MS = 5_000;
+/** 107 bytes less "/org.chromium.Chromium.XXXXXX/SingletonSocket". */
+const MAX_TEMPORARY_PATH_LENGTH = 62;
 
 export type BrowserOptions = {
   browserPath: string;
@@ -42,7 +44,7 @@ export type BrowserProcess = {
  */
 export async function launchBrowser(options: BrowserOptions): Promise<BrowserProcess> {
   const { browserPath, width, height, logger } = options;
-  const profileDir = await mkdtemp(path.join(options.tmpDir, 'sluice-browser-'));
+  const profileDir = await mkdtemp(path.join(options.tmpDir, 'b-'));
   const removeProfile = (): Promise<void> =>
     rm(profileDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   let browser: Browser;
@@ -61,8 +63,7 @@ export async function launchBrowser(options: BrowserOptions): Promise<BrowserPro
       }),
       ignoreDefaultArgs: UNWANTED_DEFAULTS,
       defaultViewport: { width, height },
-      // Chrome's temporary files go where the profile goes.
-      env: { ...process.env, HOME: profileDir, TMPDIR: profileDir, XDG_CONFIG_HOME: profileDir },
+      env: { ...process.env, HOME: profileDir, XDG_CONFIG_HOME: profileDir, ...temporaryFolder(profileDir) },
       // The job decides when Chrome ends, not a signal that reaches this process first.
       handleSIGINT: false,
       handleSIGTERM: false,
@@ -123,6 +124,14 @@ async function closeBrowser(
   // Puppeteer starts Chrome as leader of its own group: helpers that outlive it die here.
   killGroup(pid);
   await Promise.race([exited, delay(KILL_TIMEOUT_MS)]);
+}
+
+/**
+ * Chrome's temporary files go where the profile goes, so that nothing outlives it – unless that path is too long
+ * for the socket Chrome opens there (sun_path holds 108 bytes), which would keep it from starting.
+ */
+function temporaryFolder(profileDir: string): { TMPDIR?: string } {
+  return profileDir.length <= MAX_TEMPORARY_PATH_LENGTH ? { TMPDIR: profileDir } : {};
 }
 
 function killGroup(pid: number): void {
