@@ -1,7 +1,7 @@
 import { DtlsClient, DtlsServer, type DtlsSocket } from 'werift';
 import { messageOf, ServiceError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import { checkDtlsHandshake } from '../../media/rtp/dtls-handshake-check.ts';
+import { guardDtlsHandshake } from '../../media/rtp/dtls-handshake-guard.ts';
 import { readU16 } from '../../media/rtp/bytes.ts';
 import {
   SRTP_PROFILE_PREFERENCE,
@@ -12,9 +12,6 @@ import {
 import type { DtlsCertificate } from './dtls-certificate.ts';
 import { DtlsRecordFilter, type DtlsAlert } from './dtls-record-filter.ts';
 
-const FINISHED = 20;
-/** What has to be in the transcript before a client's Finished is looked at: certificate, key exchange, verify. */
-const CLIENT_FLIGHT = [11, 16, 15];
 const CLOSE_NOTIFY = 0;
 /** Above every flight number: ends werift's retransmission loops. */
 const ALL_FLIGHTS_DONE = 100;
@@ -34,7 +31,6 @@ export type DtlsSessionOptions = {
 };
 
 type Socket = InstanceType<typeof DtlsSocket>;
-type Handshakes = Parameters<Socket['onHandleHandshakes']>[0];
 
 /** One DTLS association: werift's handshake and record layer behind a filter and with the checks werift leaves out. */
 export class DtlsSession {
@@ -72,12 +68,10 @@ export class DtlsSession {
     };
     this.#socket = options.role === 'server' ? new DtlsServer(socketOptions) : new DtlsClient(socketOptions);
     this.#transport = transport;
-    const handle = this.#socket.onHandleHandshakes;
-    this.#socket.onHandleHandshakes = async (messages) => {
-      if (!this.#ended && this.#check(messages)) {
-        await handle(messages);
-      }
-    };
+    guardDtlsHandshake(this.#socket, {
+      localRole: options.role,
+      fingerprint: options.remoteFingerprint,
+    });
     this.#socket.onConnect.once(() => this.#onHandshakeDone());
     this.#socket.onData.subscribe((data) => {
       if (!this.#ended) {
@@ -137,36 +131,6 @@ export class DtlsSession {
     this.#ended = true;
     this.#socket.dtls.flight = ALL_FLIGHTS_DONE;
     this.#socket.onData.allUnsubscribe();
-  }
-
-  /** Decides whether werift may see these messages; a wrong Finished throws, which ends the handshake. */
-  #check(messages: Handshakes): boolean {
-    const finished = messages.find((message) => message.msg_type === FINISHED);
-    if (finished === undefined || this.#connected) {
-      return true;
-    }
-    const socket = this.#socket;
-    const remoteRole = this.#options.role === 'server' ? 'client' : 'server';
-    if (remoteRole === 'client' && !socket.dtls.checkHandshakesExist(CLIENT_FLIGHT)) {
-      // Something of the flight was lost; the client repeats it as a whole.
-      return false;
-    }
-    const local = socket.cipher.localRandom.serialize();
-    const remote = socket.cipher.remoteRandom.serialize();
-    checkDtlsHandshake({
-      remoteRole,
-      transcript: socket.dtls.sortedHandshakeCache.map((message) => ({
-        type: message.msg_type,
-        body: message.fragment,
-        bytes: message.serialize(),
-      })),
-      finished: finished.fragment,
-      masterSecret: socket.cipher.masterSecret,
-      clientRandom: remoteRole === 'client' ? remote : local,
-      serverRandom: remoteRole === 'client' ? local : remote,
-      fingerprint: this.#options.remoteFingerprint(),
-    });
-    return true;
   }
 
   #onHandshakeDone(): void {

@@ -3,6 +3,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLogger } from '../../../services/base/logger.ts';
 import type { DataChannel, Forwarder, PeerTransport, UdpMux } from '../../../services/sfu/media-types.ts';
 import { createUdpMux } from '../../../services/sfu/transport/udp-mux.ts';
+import { createDtlsCertificate } from '../../../services/sfu/transport/dtls-certificate.ts';
+import { seededRandom } from '../rtp/seeded-random.ts';
 import { StunClient } from './stun-client.ts';
 import { CM, GCM, offerFromWerift, VP8_PAYLOAD_TYPE, type WeriftPeer } from './werift-peer.ts';
 
@@ -105,6 +107,8 @@ describe.each([
       dependencyDescriptorId: 0,
     });
 
+    expect(publisher.pc.dtlsTransports[0]?.dtls?.srtp.srtpProfile).toBe(profile);
+
     const received: { sequenceNumber: number; payload: Buffer }[] = [];
     const enough = new Promise<void>((resolve) => {
       for (const track of subscriber.transceiver.receiver.tracks) {
@@ -166,6 +170,77 @@ describe('DTLS', () => {
       fingerprint: (real) => real.replace(/^../, real.startsWith('00') ? '01' : '00'),
     });
     await stateReached(peer.transport, 'failed');
+    expect(peer.transport.state).toBe('failed');
+  });
+});
+
+describe('an attacker on the path', () => {
+  it.each(['passive', 'active'] as const)(
+    'cannot use a copied certificate without its key (SFU %s)',
+    async (setup) => {
+      const other = await createDtlsCertificate();
+      const peer = await connect({
+        label: 'mitm',
+        direction: 'sendonly',
+        profile: GCM,
+        setup,
+        stolenCertificateKey: other.keyPem,
+      });
+      await stateReached(peer.transport, 'failed');
+      expect(peer.transport.state).toBe('failed');
+    },
+  );
+});
+
+describe('a client that misbehaves after the handshake', () => {
+  it('only hurts its own channels with malformed SCTP, and nobody with plain DTLS records', async () => {
+    const peer = await connect({ label: 'rude', direction: 'sendonly', profile: GCM });
+    const serverChannel = channelOf(peer.transport);
+    await Promise.all([stateReached(peer.transport, 'connected'), clientConnected(peer)]);
+    const channel = await serverChannel;
+    const dtls = peer.pc.dtlsTransports[0]?.dtls;
+    const random = seededRandom(17);
+    const garbage = (length: number): Buffer =>
+      Buffer.from(Array.from({ length }, () => Math.floor(random() * 256)));
+    for (let round = 0; round < 500; round += 1) {
+      await dtls?.send(garbage(Math.floor(random() * 100)));
+    }
+    // A message with a protocol id nobody knows, on a channel that exists.
+    await peer.channel.sctp.sctp.send(peer.channel.id, 4711, Buffer.from('?'), { ordered: true });
+    // Forged alert (close_notify) and ClientHello in the clear, as an attacker on the path would inject them.
+    const alert = Buffer.from('15fefd000000000000000900020100', 'hex');
+    const hello = Buffer.concat([Buffer.from('16fefd0000000000000009000c', 'hex'), Buffer.alloc(12, 1)]);
+    for (const record of [alert, hello, garbage(40)]) {
+      await dtls?.transport.send(record);
+    }
+    const message = new Promise<Uint8Array>((resolve) => channel.events.once('message', resolve));
+    peer.channel.send(Buffer.from('still here'));
+    expect(Buffer.from(await message).toString()).toBe('still here');
+    expect(peer.transport.state).toBe('connected');
+  });
+
+  it('is told gone when it closes DTLS', async () => {
+    const peer = await connect({ label: 'bye', direction: 'sendonly', profile: GCM });
+    await Promise.all([stateReached(peer.transport, 'connected'), clientConnected(peer)]);
+    const dtls = peer.pc.dtlsTransports[0]?.dtls;
+    const record: unknown = {
+      recordLayerHeader: {
+        contentType: 21,
+        protocolVersion: { major: 254, minor: 253 },
+        epoch: 1,
+        sequenceNumber: 999,
+        contentLen: 2,
+      },
+      fragment: Buffer.from([1, 0]),
+      serialize: () => Buffer.alloc(0),
+    };
+    const encrypted = dtls?.cipher.encryptPacket(record as Parameters<typeof dtls.cipher.encryptPacket>[0]);
+    const fragment = encrypted?.fragment ?? Buffer.alloc(0);
+    const header = Buffer.from('15fefd00010000000003e70000', 'hex');
+    header.writeUInt16BE(fragment.length, 11);
+    const failed = stateReached(peer.transport, 'failed');
+    await dtls?.transport.send(Buffer.concat([header, fragment]));
+    await failed;
     expect(peer.transport.state).toBe('failed');
   });
 });

@@ -1,5 +1,7 @@
 import {
   MediaStreamTrack,
+  RTCCertificate,
+  RTCDtlsTransport,
   RTCPeerConnection,
   RTCRtpCodecParameters,
   useAbsSendTime,
@@ -38,6 +40,8 @@ export async function offerFromWerift(
     /** SSRC the SFU announces in a sendonly answer. */
     announce?: (transport: PeerTransport) => number;
     fingerprint?: (real: string) => string;
+    /** Uses this key with the peer's real certificate, as somebody would who only copied the certificate. */
+    stolenCertificateKey?: string;
   },
 ): Promise<WeriftPeer> {
   const pc = new RTCPeerConnection({
@@ -64,12 +68,21 @@ export async function offerFromWerift(
       ? pc.addTransceiver(new MediaStreamTrack({ kind: 'video' }), { direction: 'sendonly' })
       : pc.addTransceiver('video', { direction: 'recvonly' });
   const channel = pc.createDataChannel('_reliable');
-  for (const dtls of pc.dtlsTransports) {
-    Object.assign(dtls, { srtpProfiles: [options.profile] });
-  }
   const transport = mux.createTransport({ label: options.label });
   const setup = options.setup ?? 'passive';
   await pc.setLocalDescription(await pc.createOffer());
+  // Only now does werift give the transport its certificate.
+  for (const dtls of pc.dtlsTransports) {
+    Object.assign(dtls, { srtpProfiles: [options.profile] });
+    const real = dtls.localCertificate ?? (await RTCDtlsTransport.SetupCertificate());
+    if (options.stolenCertificateKey !== undefined) {
+      dtls.localCertificate = new RTCCertificate(
+        options.stolenCertificateKey,
+        real.certPem,
+        real.signatureHash,
+      );
+    }
+  }
   const offer = pc.localDescription?.sdp ?? '';
   const fingerprint = attribute(offer, /^a=fingerprint:sha-256 (\S+)/m);
   await transport.setRemote({
