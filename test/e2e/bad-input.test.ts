@@ -5,67 +5,36 @@ import path from 'node:path';
 import {
   AccessToken,
   DirectFileOutput,
-  EgressClient,
   EgressStatus,
   EncodedFileOutput,
-  IngressClient,
-  IngressInput,
-  RoomServiceClient,
   S3Upload,
-  TrackType,
   type EgressInfo,
 } from 'livekit-server-sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { BASELINE_720P, fixtureFile } from '../../fixtures/generate.ts';
+import { ROOM, startPublishedRoom, until, type PublishedRoom } from '../support/published-room.ts';
 import { pushFile } from '../support/rtmp-push.ts';
-import { API_KEY, API_SECRET, startSluiceProcess, type SluiceProcess } from '../support/sluice-process.ts';
-
-const ROOM = 'studio';
+import { API_KEY, API_SECRET } from '../support/sluice-process.ts';
 
 /** What people get wrong: each case is answered with LiveKit's code and a reason, and disturbs nobody else. */
 describe('bad input', () => {
-  const cleanUps: (() => Promise<unknown>)[] = [];
-  let sluice: SluiceProcess;
-  let egress: EgressClient;
-  let rooms: RoomServiceClient;
-  let fixture: string;
-  let videoSid: string;
-  let deadPage: { server: Server; url: string };
+  let studio: PublishedRoom | undefined;
+  let deadPage: Server | undefined;
+  const use = (): PublishedRoom => studio ?? expect.fail('the room did not start');
 
   beforeAll(async () => {
-    fixture = await fixtureFile(BASELINE_720P);
-    sluice = await startSluiceProcess();
-    cleanUps.push(() => sluice.cleanUp());
-    egress = new EgressClient(sluice.apiUrl, API_KEY, API_SECRET);
-    rooms = new RoomServiceClient(sluice.apiUrl, API_KEY, API_SECRET);
-    const ingress = await new IngressClient(sluice.apiUrl, API_KEY, API_SECRET).createIngress(
-      IngressInput.RTMP_INPUT,
-      { roomName: ROOM, participantIdentity: 'obs' },
-    );
-    const push = pushFile(fixture, rtmpUrl(ingress.streamKey));
-    cleanUps.push(() => push.stop());
-    await expect
-      .poll(async () => (await rooms.listParticipants(ROOM).catch(() => []))[0]?.tracks.length, {
-        timeout: 20_000,
-      })
-      .toBe(2);
-    const [obs] = await rooms.listParticipants(ROOM);
-    videoSid = obs?.tracks.find((track) => track.type === TrackType.VIDEO)?.sid ?? '';
+    studio = await startPublishedRoom();
     const server = createServer((_request, response) => {
       response.setHeader('content-type', 'text/html');
       response.end('<h1>This page never says START_RECORDING</h1>');
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    deadPage = { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` };
-    cleanUps.push(() => new Promise((resolve) => server.close(resolve)));
+    deadPage = server;
   }, 240_000);
   afterAll(async () => {
-    for (const cleanUp of cleanUps.reverse()) {
-      await cleanUp();
-    }
+    deadPage?.closeAllConnections();
+    deadPage?.close();
+    await studio?.close();
   });
-
-  const rtmpUrl = (key: string): string => `rtmp://127.0.0.1:${sluice.rtmpPort}/live/${key}`;
 
   const file = (filepath: string): EncodedFileOutput => new EncodedFileOutput({ filepath });
 
@@ -78,35 +47,30 @@ describe('bad input', () => {
       const { code, message } = error as { code?: string; message: string };
       return { code: code ?? 'none', message };
     }
-    await expect
-      .poll(
-        async () => {
-          [info] = (await egress.listEgress({ egressId: info.egressId })) as [EgressInfo];
-          return info.status;
-        },
-        { timeout: 100_000, interval: 200 },
-      )
-      .toBeGreaterThanOrEqual(EgressStatus.EGRESS_COMPLETE);
-    return { code: `${EgressStatus[info.status]} ${info.errorCode}`, message: info.error };
+    const ended = await until(100_000, 'the end of the job', async () => {
+      const [latest] = await use().egress.listEgress({ egressId: info.egressId });
+      return latest !== undefined && latest.status >= EgressStatus.EGRESS_COMPLETE ? latest : undefined;
+    });
+    return { code: `${EgressStatus[ended.status]} ${ended.errorCode}`, message: ended.error };
   };
 
   /** Whatever happened before: the stream still flows and a recording still works. */
   const expectUndisturbed = async (): Promise<void> => {
-    const participants = await rooms.listParticipants(ROOM);
+    const participants = await use().rooms.listParticipants(ROOM);
     expect(participants.find(({ identity }) => identity === 'obs')?.tracks).toHaveLength(2);
-    expect(sluice.log()).not.toMatch(/uncaught|unhandled/i);
+    expect(use().sluice.log()).not.toMatch(/uncaught|unhandled/i);
   };
 
   it('refuses a wrong stream key, and the encoder is told', async () => {
-    const push = pushFile(fixture, rtmpUrl('not-a-key-anybody-made'));
+    const push = pushFile(use().fixture, use().rtmpUrl('not-a-key-anybody-made'));
     const { code } = await push.ended;
     expect(code).not.toBe(0);
-    expect(sluice.log()).not.toContain('not-a-key-anybody-made');
+    expect(use().sluice.log()).not.toContain('not-a-key-anybody-made');
     await expectUndisturbed();
   });
 
   it('refuses a room that does not exist', async () => {
-    expect(await outcome(egress.startRoomCompositeEgress('nowhere', { file: file('x.mp4') }))).toEqual({
+    expect(await outcome(use().egress.startRoomCompositeEgress('nowhere', { file: file('x.mp4') }))).toEqual({
       code: 'not_found',
       message: 'requested room does not exist',
     });
@@ -114,7 +78,7 @@ describe('bad input', () => {
 
   it('refuses a track that does not exist', async () => {
     const { code, message } = await outcome(
-      egress.startTrackEgress(ROOM, new DirectFileOutput({ filepath: 'x.mp4' }), 'TR_nobody'),
+      use().egress.startTrackEgress(ROOM, new DirectFileOutput({ filepath: 'x.mp4' }), 'TR_nobody'),
     );
     expect(code).toMatch(/not_found|EGRESS_FAILED 404|EGRESS_ABORTED 404/);
     expect(message).toContain('TR_nobody');
@@ -123,7 +87,7 @@ describe('bad input', () => {
   it('refuses a token without roomRecord', async () => {
     const token = new AccessToken(API_KEY, API_SECRET, { identity: 'x' });
     token.addGrant({ roomJoin: true, roomAdmin: true, roomList: true, room: ROOM });
-    const answer = await fetch(`${sluice.apiUrl}/twirp/livekit.Egress/StartRoomCompositeEgress`, {
+    const answer = await fetch(`${use().sluice.apiUrl}/twirp/livekit.Egress/StartRoomCompositeEgress`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', authorization: `Bearer ${await token.toJwt()}` },
       body: JSON.stringify({ room_name: ROOM, file_outputs: [{ filepath: 'x.mp4' }] }),
@@ -141,7 +105,7 @@ describe('bad input', () => {
   ])('refuses a malformed %s body', async (type, body) => {
     const token = new AccessToken(API_KEY, API_SECRET, { identity: 'x' });
     token.addGrant({ roomRecord: true });
-    const answer = await fetch(`${sluice.apiUrl}/twirp/livekit.Egress/StartRoomCompositeEgress`, {
+    const answer = await fetch(`${use().sluice.apiUrl}/twirp/livekit.Egress/StartRoomCompositeEgress`, {
       method: 'POST',
       headers: { 'content-type': type, authorization: `Bearer ${await token.toJwt()}` },
       body,
@@ -152,10 +116,10 @@ describe('bad input', () => {
   });
 
   it('refuses a path that cannot be written, before it records anything', { timeout: 60_000 }, async () => {
-    await mkdir(sluice.recordingsDir, { recursive: true });
-    await writeFile(path.join(sluice.recordingsDir, 'a-file'), '');
+    await mkdir(use().sluice.recordingsDir, { recursive: true });
+    await writeFile(path.join(use().sluice.recordingsDir, 'a-file'), '');
     const { code, message } = await outcome(
-      egress.startTrackEgress(ROOM, new DirectFileOutput({ filepath: 'a-file/x.mp4' }), videoSid),
+      use().egress.startTrackEgress(ROOM, new DirectFileOutput({ filepath: 'a-file/x.mp4' }), use().videoSid),
     );
     expect(code).toMatch(/invalid_argument|EGRESS_FAILED 400/);
     expect(message).toContain('a-file');
@@ -175,22 +139,22 @@ describe('bad input', () => {
         region: 'us-east-1',
       });
       const { code, message } = await outcome(
-        egress.startTrackEgress(
+        use().egress.startTrackEgress(
           ROOM,
           new DirectFileOutput({ filepath: 'x.mp4', output: { case: 's3', value: s3 } }),
-          videoSid,
+          use().videoSid,
         ),
       );
       expect(code).toMatch(/invalid_argument|unavailable|EGRESS_FAILED (400|503)/);
       expect(message).toContain('no-such-bucket');
-      expect(message + sluice.log()).not.toContain('THE-SECRET-VALUE');
+      expect(message + use().sluice.log()).not.toContain('THE-SECRET-VALUE');
       await expectUndisturbed();
     },
   );
 
   it('fails a composite whose custom_base_url does not answer', { timeout: 120_000 }, async () => {
     const { code, message } = await outcome(
-      egress.startRoomCompositeEgress(
+      use().egress.startRoomCompositeEgress(
         ROOM,
         { file: file('unreachable.mp4') },
         { customBaseUrl: 'http://127.0.0.1:9/layout' },
@@ -203,7 +167,11 @@ describe('bad input', () => {
 
   it('aborts a composite whose page never gives the start signal', { timeout: 150_000 }, async () => {
     const { code, message } = await outcome(
-      egress.startRoomCompositeEgress(ROOM, { file: file('silent.mp4') }, { customBaseUrl: deadPage.url }),
+      use().egress.startRoomCompositeEgress(
+        ROOM,
+        { file: file('silent.mp4') },
+        { customBaseUrl: `http://127.0.0.1:${(deadPage?.address() as AddressInfo).port}/` },
+      ),
     );
     expect(code).toBe('EGRESS_ABORTED 412');
     expect(message).toContain('Start signal not received');
@@ -211,7 +179,7 @@ describe('bad input', () => {
   });
 
   it('left no file and no process of the failed jobs', async () => {
-    await expect.poll(() => sluice.descendants(), { timeout: 15_000 }).toHaveLength(0);
-    expect((await readdir(sluice.recordingsDir)).filter((name) => name.endsWith('.mp4'))).toEqual([]);
+    await expect.poll(() => use().sluice.descendants(), { timeout: 15_000 }).toHaveLength(0);
+    expect((await readdir(use().sluice.recordingsDir)).filter((name) => name.endsWith('.mp4'))).toEqual([]);
   });
 });

@@ -1,78 +1,36 @@
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
-  EgressClient,
+  DirectFileOutput,
   EgressStatus,
   EncodedFileOutput,
   EncodedFileType,
-  IngressClient,
   IngressInput,
-  RoomServiceClient,
-  DirectFileOutput,
   TrackType,
   type EgressInfo,
-  type TrackInfo,
 } from 'livekit-server-sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { BASELINE_720P, fixtureFile } from '../../fixtures/generate.ts';
 import { startRtmpPlatform } from '../../services/cli/rtmp-platform.ts';
 import { ffprobe, isFastStart, streamOf } from '../support/ffprobe.ts';
 import { analyzeFlashBeep } from '../support/flash-beep.ts';
 import { codedPictures } from '../support/nal-hashes.ts';
+import { ROOM, startPublishedRoom, type PublishedRoom } from '../support/published-room.ts';
 import { pushFile } from '../support/rtmp-push.ts';
-import { API_KEY, API_SECRET, startSluiceProcess, type SluiceProcess } from '../support/sluice-process.ts';
 
-const ROOM = 'studio';
 const RECORD_MS = 20_000;
+const { EGRESS_ACTIVE, EGRESS_COMPLETE, EGRESS_STARTING } = EgressStatus;
 
 /** OBS (here: ffmpeg) → RTMP → room → MP4, with the built program and LiveKit's own server SDK. */
 describe('walking skeleton', () => {
-  let sluice: SluiceProcess;
-  const cleanUps: (() => Promise<void>)[] = [];
-  let fixture: string;
-  let tracks: TrackInfo[];
-  let rooms: RoomServiceClient;
-  let egress: EgressClient;
-
+  let studio: PublishedRoom | undefined;
+  const use = (): PublishedRoom => studio ?? expect.fail('the room did not start');
   beforeAll(async () => {
-    fixture = await fixtureFile(BASELINE_720P);
-    sluice = await startSluiceProcess();
-    cleanUps.push(() => sluice.cleanUp());
-    rooms = new RoomServiceClient(sluice.apiUrl, API_KEY, API_SECRET);
-    egress = new EgressClient(sluice.apiUrl, API_KEY, API_SECRET);
-    const ingress = await new IngressClient(sluice.apiUrl, API_KEY, API_SECRET).createIngress(
-      IngressInput.RTMP_INPUT,
-      { name: 'camera', roomName: ROOM, participantIdentity: 'obs', participantName: 'OBS' },
-    );
-    const push = pushFile(fixture, `rtmp://127.0.0.1:${sluice.rtmpPort}/live/${ingress.streamKey}`);
-    cleanUps.push(() => push.stop());
-    tracks = await expect
-      .poll(async () => (await rooms.listParticipants(ROOM).catch(() => []))[0]?.tracks ?? [], {
-        timeout: 20_000,
-      })
-      .toHaveLength(2)
-      .then(async () => (await rooms.listParticipants(ROOM))[0]?.tracks ?? []);
+    studio = await startPublishedRoom();
   }, 240_000);
-  afterAll(async () => {
-    for (const cleanUp of cleanUps.reverse()) {
-      await cleanUp();
-    }
-  });
-
-  const waitFor = async (egressId: string, status: EgressStatus): Promise<EgressInfo> => {
-    let info: EgressInfo | undefined;
-    await expect
-      .poll(
-        async () => {
-          [info] = await egress.listEgress({ egressId });
-          return info === undefined ? 'none' : `${EgressStatus[info.status]} ${info.error}`.trim();
-        },
-        { timeout: 60_000, interval: 200 },
-      )
-      .toBe(EgressStatus[status]);
-    return info as EgressInfo;
-  };
+  afterAll(() => studio?.close());
 
   it('publishes the encoder as an ingress participant with H.264 and Opus', () => {
+    const { tracks } = use();
     expect(tracks.map((track) => [track.type, track.mimeType.toLowerCase()]).sort()).toEqual([
       [TrackType.AUDIO, 'audio/opus'],
       [TrackType.VIDEO, 'video/h264'],
@@ -84,7 +42,7 @@ describe('walking skeleton', () => {
   });
 
   it('records the room and the untouched track at the same time', { timeout: 150_000 }, async () => {
-    const video = tracks.find((track) => track.type === TrackType.VIDEO);
+    const { egress, reach, rooms, videoSid } = use();
     const composite = await egress.startRoomCompositeEgress(
       ROOM,
       {
@@ -98,19 +56,16 @@ describe('walking skeleton', () => {
     const single = await egress.startTrackEgress(
       ROOM,
       new DirectFileOutput({ filepath: 'tracks/{publisher_identity}-{track_id}.mp4' }),
-      video?.sid ?? '',
+      videoSid,
     );
-    expect(composite.status).toBe(EgressStatus.EGRESS_STARTING);
-    await Promise.all([
-      waitFor(composite.egressId, EgressStatus.EGRESS_ACTIVE),
-      waitFor(single.egressId, EgressStatus.EGRESS_ACTIVE),
-    ]);
+    expect(composite.status).toBe(EGRESS_STARTING);
+    await Promise.all([reach(composite.egressId, EGRESS_ACTIVE), reach(single.egressId, EGRESS_ACTIVE)]);
     // The one wait for time to pass: it is the length of the recording.
-    await new Promise((resolve) => setTimeout(resolve, RECORD_MS));
+    await delay(RECORD_MS);
     await Promise.all([egress.stopEgress(composite.egressId), egress.stopEgress(single.egressId)]);
     const [compositeEnd, singleEnd] = await Promise.all([
-      waitFor(composite.egressId, EgressStatus.EGRESS_COMPLETE),
-      waitFor(single.egressId, EgressStatus.EGRESS_COMPLETE),
+      reach(composite.egressId, EGRESS_COMPLETE),
+      reach(single.egressId, EGRESS_COMPLETE),
     ]);
 
     await checkComposite(compositeEnd);
@@ -122,7 +77,7 @@ describe('walking skeleton', () => {
   async function checkComposite(info: EgressInfo): Promise<void> {
     const [result] = info.fileResults;
     const file = result?.location ?? '';
-    expect(path.dirname(file)).toBe(sluice.recordingsDir);
+    expect(path.dirname(file)).toBe(use().sluice.recordingsDir);
     expect(path.basename(file)).toMatch(/^studio-\d{4}-\d\d-\d\dT\d{6}-all\.mp4$/);
     const probe = await ffprobe(file);
     expect(streamOf(probe, 'video')).toMatchObject({ codec_name: 'h264', width: 1280, height: 720 });
@@ -140,10 +95,10 @@ describe('walking skeleton', () => {
 
   async function checkTrack(info: EgressInfo): Promise<void> {
     const file = info.fileResults[0]?.location ?? '';
-    expect(path.relative(sluice.recordingsDir, file)).toMatch(/^tracks\/obs-TR_\w+\.mp4$/);
+    expect(path.relative(use().sluice.recordingsDir, file)).toMatch(/^tracks\/obs-TR_\w+\.mp4$/);
     const probe = await ffprobe(file);
     expect(probe.streams.map((stream) => stream.codec_name)).toEqual(['h264']);
-    const [sent, recorded] = await Promise.all([codedPictures(fixture), codedPictures(file)]);
+    const [sent, recorded] = await Promise.all([codedPictures(use().fixture), codedPictures(file)]);
     expect(recorded.length).toBeGreaterThan((RECORD_MS / 1000 - 3) * 30);
     expect(recorded[0]?.key).toBe(true);
     // One unbroken run of what was sent: nothing lost, repeated, reordered or changed.
@@ -154,13 +109,15 @@ describe('walking skeleton', () => {
   }
 
   it('takes the same stream pushed on by node-media-server, an RTMP client nobody here wrote', async () => {
-    const ingress = await new IngressClient(sluice.apiUrl, API_KEY, API_SECRET).createIngress(
-      IngressInput.RTMP_INPUT,
-      { name: 'platform', roomName: 'relayed', participantIdentity: 'platform' },
-    );
+    const { ingress, rooms, rtmpUrl, fixture } = use();
+    const { streamKey } = await ingress.createIngress(IngressInput.RTMP_INPUT, {
+      name: 'platform',
+      roomName: 'relayed',
+      participantIdentity: 'platform',
+    });
     const platform = await startRtmpPlatform({
       program: path.resolve(import.meta.dirname, '..', '..', 'dist', 'main.js'),
-      pushUrl: `rtmp://127.0.0.1:${sluice.rtmpPort}/live/${ingress.streamKey}`,
+      pushUrl: rtmpUrl(streamKey),
     });
     const relay = pushFile(fixture, platform.publishUrl);
     try {
