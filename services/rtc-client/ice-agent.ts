@@ -35,7 +35,7 @@ export class IceAgent {
   #remoteUfrag = '';
   #remoteCandidates = 0;
   #closed = false;
-  #path: { pair: object; socket: Socket | undefined } | undefined;
+  #path: { pair: object; socket: Socket | undefined; address: Readonly<HostPort> } | undefined;
 
   constructor(options: { logger: Logger; loopback: boolean }) {
     this.#logger = options.logger;
@@ -165,24 +165,28 @@ export class IceAgent {
 
   /**
    * Drops the datagram when there is no selected pair or consent was lost (werift's state is then failed). On UDP it
-   * goes straight to the socket: werift's own way there is three promises long, for each packet.
+   * goes straight to the socket: werift's own way there is three promises long, for each packet. While ICE restarts,
+   * the old pair stays in use until there is a new one (RFC 8445 §9).
    */
   send(datagram: Buffer): void {
     const { connection } = this.#gatherer;
     const pair = connection.nominated;
-    if (pair === undefined || connection.state === 'failed' || connection.state === 'closed') {
+    if (connection.state === 'failed' || connection.state === 'closed') {
       return;
     }
-    if (pair !== this.#path?.pair) {
-      this.#path = { pair, socket: pair.protocol.type === 'stun' ? socketOf(pair.protocol) : undefined };
+    if (pair !== undefined && pair !== this.#path?.pair) {
+      const socket = pair.protocol.type === 'stun' ? socketOf(pair.protocol) : undefined;
+      this.#path = { pair, socket, address: pair.remoteAddr };
     }
-    const { socket } = this.#path;
+    if (this.#path === undefined) {
+      return;
+    }
+    const { socket, address } = this.#path;
     if (socket === undefined) {
       connection.send(datagram).catch(() => undefined);
-      return;
+    } else {
+      socket.send(datagram, address[1], address[0]);
     }
-    const [host, port] = pair.remoteAddr;
-    socket.send(datagram, port, host);
   }
 
   async close(): Promise<void> {
