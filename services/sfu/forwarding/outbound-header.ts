@@ -42,7 +42,10 @@ export class OutboundHeader {
     this.#template = template.subarray(0, offset);
   }
 
-  /** Writes the header into `out` and returns its length. `descriptor` undefined = not sent. */
+  /**
+   * Writes the header into `out` and returns its length. A transport-wide number is only taken when it is negotiated;
+   * `descriptor` undefined = not sent.
+   */
   write(
     out: Buffer,
     payloadType: number,
@@ -50,7 +53,7 @@ export class OutboundHeader {
     sequenceNumber: number,
     timestamp: number,
     ssrc: number,
-    transportSequenceNumber: number,
+    nextTransportSequence: () => number,
     descriptor: Buffer | undefined,
   ): number {
     out.set(this.#template, 0);
@@ -59,7 +62,7 @@ export class OutboundHeader {
     writeU32(out, 4, timestamp);
     writeU32(out, 8, ssrc);
     if (descriptor !== undefined && this.#descriptorId !== 0) {
-      return this.#writeTwoByte(out, transportSequenceNumber, descriptor);
+      return this.#writeTwoByte(out, nextTransportSequence, descriptor);
     }
     let offset = RTP_FIXED_HEADER_LENGTH + EXTENSION_HEADER_LENGTH;
     if (this.#absSendTimeId !== 0) {
@@ -67,13 +70,13 @@ export class OutboundHeader {
       offset += 4;
     }
     if (this.#transportCcId !== 0) {
-      writeU16(out, offset + 1, transportSequenceNumber);
+      writeU16(out, offset + 1, nextTransportSequence());
     }
     return this.#template.length;
   }
 
   /** A dependency descriptor may exceed the 16 bytes of the one-byte form (RFC 8285 §4.3). */
-  #writeTwoByte(out: Buffer, transportSequenceNumber: number, descriptor: Buffer): number {
+  #writeTwoByte(out: Buffer, nextTransportSequence: () => number, descriptor: Buffer): number {
     out[0] = 0x80 | EXTENSION_BIT;
     let offset = RTP_FIXED_HEADER_LENGTH + EXTENSION_HEADER_LENGTH;
     if (this.#absSendTimeId !== 0) {
@@ -85,7 +88,7 @@ export class OutboundHeader {
     if (this.#transportCcId !== 0) {
       out[offset] = this.#transportCcId;
       out[offset + 1] = 2;
-      writeU16(out, offset + 2, transportSequenceNumber);
+      writeU16(out, offset + 2, nextTransportSequence());
       offset += 4;
     }
     out[offset] = this.#descriptorId;

@@ -1,34 +1,28 @@
 import { randomInt } from 'node:crypto';
-import { ntpFraction, ntpSeconds } from '../../media/rtp/ntp.ts';
-import { buildSdes, buildSenderReport } from '../../media/rtp/rtcp-build.ts';
 import type { ReceptionReport } from '../../media/rtp/rtcp.ts';
 import type { SrtpSender } from '../../media/rtp/srtp-sender.ts';
 import { SRTP_MAX_OVERHEAD } from '../../media/rtp/srtp-sender.ts';
-import {
-  emptyVp8Descriptor,
-  parseVp8Descriptor,
-  patchVp8Descriptor,
-} from '../../media/rtp/vp8-descriptor.ts';
+import { patchVp8Descriptor } from '../../media/rtp/vp8-descriptor.ts';
 import type { Forwarder, ForwarderBinding } from '../media-types.ts';
 import { OutboundHeader } from './outbound-header.ts';
 import { MAX_DATAGRAM_BYTES, takeSlot } from './packet-ring.ts';
+import { buildSendReport } from './reports.ts';
+import { Resender } from './resender.ts';
 import { Rewriting } from './rewriting.ts';
 import { ProtectedCopies, SentPackets } from './sent-packets.ts';
 import type { PacketView, TrackPublication } from './track-publication.ts';
 
-/** Repeats per second a receiver may ask for; NACKs must not turn into a flood. */
-const RESENDS_PER_SECOND = 1000;
 /** A publisher that never sends reports gets ones made from arrival times after this long. */
 const REPORT_WAIT_MS = 5_000;
 const FIRST_SEQUENCE_LIMIT = 0x8000;
-const CNAME = 'sluice';
 
 /** The receiver's transport as the forwarder sees it. */
 export type ForwarderOutlet = {
   /** Undefined until DTLS is done. */
   readonly srtpSender: SrtpSender | undefined;
   send: (datagram: Buffer) => void;
-  nextTransportSequence: () => number;
+  /** Bound: it is handed on as a function. */
+  readonly nextTransportSequence: () => number;
 };
 
 /** One subscription: rewrites a publication's packets for one receiver, and repeats them on request. */
@@ -40,7 +34,7 @@ export class TrackForwarder implements Forwarder {
   readonly #video: boolean;
   readonly #rewriting: Rewriting;
   readonly #sent = new SentPackets();
-  readonly #resendDescriptor = emptyVp8Descriptor();
+  readonly #resender: Resender;
   #binding: ForwarderBinding | undefined;
   #header: OutboundHeader | undefined;
   #copies: ProtectedCopies | undefined;
@@ -50,8 +44,6 @@ export class TrackForwarder implements Forwarder {
   #maxLayer = Number.POSITIVE_INFINITY;
   #capLayer = Number.POSITIVE_INFINITY;
   #target = -1;
-  #nextRtx = randomInt(1, FIRST_SEQUENCE_LIMIT);
-  #resendBudget = RESENDS_PER_SECOND;
   #boundMs = 0;
   #octetsAtRate = 0;
   #sentKbps = 0;
@@ -68,6 +60,10 @@ export class TrackForwarder implements Forwarder {
     this.ssrc = options.ssrc;
     this.rtxSsrc = options.rtxSsrc;
     this.#video = options.publication.kind === 'video';
+    this.#resender = new Resender({
+      ssrc: options.rtxSsrc,
+      codec: options.publication.codec.name,
+    });
     this.#rewriting = new Rewriting({
       clockRateHz: options.publication.codec.clockRateHz,
       firstSequence: randomInt(1, FIRST_SEQUENCE_LIMIT),
@@ -90,6 +86,11 @@ export class TrackForwarder implements Forwarder {
 
   get sentKbps(): number {
     return this.#sentKbps;
+  }
+
+  /** 0 … 1, of the receiver's latest report. */
+  get fractionLost(): number {
+    return this.#stats.fractionLost;
   }
 
   get isSending(): boolean {
@@ -185,7 +186,7 @@ export class TrackForwarder implements Forwarder {
       sequence & 0xffff,
       timestamp,
       this.ssrc,
-      binding.transportCcId === 0 ? 0 : this.#outlet.nextTransportSequence(),
+      this.#outlet.nextTransportSequence,
       view.dependencyDescriptor,
     );
     if (headerLength + view.payload.length + SRTP_MAX_OVERHEAD > MAX_DATAGRAM_BYTES) {
@@ -230,8 +231,7 @@ export class TrackForwarder implements Forwarder {
   onNack(sequenceNumbers: readonly number[]): void {
     for (const sequenceNumber of sequenceNumbers) {
       this.#stats.nacks += 1;
-      if (this.#resendBudget > 0 && this.#resend(sequenceNumber)) {
-        this.#resendBudget -= 1;
+      if (this.#resend(sequenceNumber)) {
         this.#stats.resent += 1;
       }
     }
@@ -248,61 +248,36 @@ export class TrackForwarder implements Forwarder {
   }
 
   #resend(sequenceNumber: number): boolean {
-    const { srtpSender } = this.#outlet;
+    const { srtpSender, nextTransportSequence } = this.#outlet;
     const binding = this.#binding;
     const header = this.#header;
     if (srtpSender === undefined || binding === undefined || header === undefined) {
       return false;
     }
-    const copy = this.#copies?.find(sequenceNumber);
-    if (copy !== undefined) {
-      this.#outlet.send(copy);
-      return true;
-    }
-    const slot = this.#sent.find(sequenceNumber);
-    const stream = slot < 0 ? undefined : this.#sent.streamAt(slot);
-    const sequence = this.#sent.sequenceAt(slot);
-    const payload = stream?.payloadOf(sequence);
-    if (binding.rtxPayloadType === 0 || stream === undefined || payload === undefined) {
+    if (!this.#resender.takeBudget()) {
       return false;
     }
-    // Other forwarders have written their picture ids into the shared payload since.
-    if (this.publication.codec.name === 'vp8' && payload.length > 0) {
-      patchVp8Descriptor(
-        payload,
-        parseVp8Descriptor(payload, this.#resendDescriptor),
-        this.#sent.pictureIdAt(slot),
-        this.#sent.tl0PicIdxAt(slot),
-      );
-    }
-    // RFC 4588 §4: original sequence number, then the original payload.
-    const body = Buffer.allocUnsafe(payload.length + 2);
-    body.writeUInt16BE(sequenceNumber, 0);
-    payload.copy(body, 2);
-    this.#nextRtx += 1;
-    const out = takeSlot();
-    const headerLength = header.write(
-      out,
-      binding.rtxPayloadType,
-      stream.markerOf(sequence),
-      this.#nextRtx & 0xffff,
-      this.#sent.timestampAt(slot),
-      this.rtxSsrc,
-      binding.transportCcId === 0 ? 0 : this.#outlet.nextTransportSequence(),
-      stream.descriptorOf(sequence),
-    );
-    if (headerLength + body.length + SRTP_MAX_OVERHEAD > MAX_DATAGRAM_BYTES) {
+    const datagram =
+      this.#copies === undefined
+        ? this.#resender.repeat(
+            sequenceNumber,
+            this.#sent,
+            header,
+            binding.rtxPayloadType,
+            nextTransportSequence,
+            srtpSender,
+          )
+        : this.#copies.find(sequenceNumber);
+    if (datagram === undefined) {
       return false;
     }
-    const rollover = Math.floor(this.#nextRtx / 0x1_0000);
-    const length = srtpSender.sealRtp(out, headerLength, body, rollover);
-    this.#outlet.send(out.subarray(0, length));
+    this.#outlet.send(datagram);
     return true;
   }
 
   /** Called about once a second; returns a compound RTCP packet, or undefined when there is nothing to report. */
   takeReport(nowNtpUs: number, nowMs: number): Buffer | undefined {
-    this.#resendBudget = RESENDS_PER_SECOND;
+    this.#resender.refill();
     this.#sentKbps = Math.round(((this.#stats.octets - this.#octetsAtRate) * 8) / 1000);
     this.#octetsAtRate = this.#stats.octets;
     if (!this.#rewriting.started || !this.isSending) {
@@ -312,18 +287,13 @@ export class TrackForwarder implements Forwarder {
     if (rtpTimestamp === undefined) {
       return undefined;
     }
-    return Buffer.concat([
-      buildSenderReport({
-        ssrc: this.ssrc,
-        ntpSeconds: ntpSeconds(nowNtpUs),
-        ntpFraction: ntpFraction(nowNtpUs),
-        rtpTimestamp: rtpTimestamp >>> 0,
-        packetCount: this.#stats.packets,
-        octetCount: this.#stats.octets,
-        reports: [],
-      }),
-      buildSdes(this.ssrc, CNAME),
-    ]);
+    return buildSendReport({
+      ssrc: this.ssrc,
+      ntpUs: nowNtpUs,
+      rtpTimestamp,
+      packets: this.#stats.packets,
+      octets: this.#stats.octets,
+    });
   }
 
   /** The publisher's own mapping, moved by the same clock offset for all its tracks: that keeps its lip sync. */

@@ -74,10 +74,6 @@ export class TrackPublication implements Publication {
     return this.#streams[layer];
   }
 
-  get mediaStreams(): InboundStream[] {
-    return this.#streams.filter((stream) => stream !== undefined);
-  }
-
   /** A new SSRC for a layer replaces the old one (the publisher restarted its sender). */
   addStream(stream: InboundStream, layer: number): void {
     this.#streams[layer] = stream;
@@ -110,6 +106,11 @@ export class TrackPublication implements Publication {
       }
     });
     return stats;
+  }
+
+  /** By layer, 0 = unknown or off. */
+  layerBitratesKbps(): number[] {
+    return Array.from(this.#streams, (stream) => stream?.bitrateKbps ?? 0);
   }
 
   takeAudioLevel(): number | undefined {
