@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DirectFileOutput, EgressStatus, S3Upload, TrackEgressRequest } from '@livekit/protocol';
@@ -110,7 +110,11 @@ function probe(file: string) {
     streams: { codec_name: string; nb_read_frames: string; width?: number }[];
     format: { duration: string };
   };
-  const errors = execFileSync('ffmpeg', ['-v', 'error', '-i', file, '-f', 'null', '-'], { encoding: 'utf8' });
+  const { stderr: errors } = spawnSync(
+    'ffmpeg',
+    ['-v', 'error', '-i', file, '-vsync', 'passthrough', '-enc_time_base', '-1', '-f', 'null', '-'],
+    { encoding: 'utf8' },
+  );
   return {
     codecs: streams.map((stream) => stream.codec_name),
     frames: Number(streams[0]?.nb_read_frames),

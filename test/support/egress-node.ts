@@ -53,7 +53,12 @@ export async function startEgressNode(
   });
   const store = new MemoryEgressStore();
   const history = new Map<string, EgressStatus[]>();
-  let wake: () => void = () => undefined;
+  const waiters = new Set<() => void>();
+  const wake = (): void => {
+    for (const waiter of [...waiters]) {
+      waiter();
+    }
+  };
   const put = async (info: EgressInfo): Promise<object> => {
     if (await store.put(info)) {
       history.set(info.egressId, [...(history.get(info.egressId) ?? []), info.status]);
@@ -91,9 +96,7 @@ export async function startEgressNode(
       ),
     stop: (egressId) => server.bus.request(EgressHandler.stopEgress, { egressId }, { topic: egressId }),
     reached: async (egressId, ...statuses) => {
-      const deadline = setTimeout(() => {
-        wake();
-      }, REACH_TIMEOUT_MS);
+      const deadline = setTimeout(wake, REACH_TIMEOUT_MS);
       const until = performance.now() + REACH_TIMEOUT_MS;
       try {
         for (;;) {
@@ -108,7 +111,11 @@ export async function startEgressNode(
             );
           }
           await new Promise<void>((resolve) => {
-            wake = resolve;
+            const waiter = (): void => {
+              waiters.delete(waiter);
+              resolve();
+            };
+            waiters.add(waiter);
           });
         }
       } finally {

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -90,10 +90,25 @@ function decode(file: string, stream: 'v' | 'a'): { errors: string; frames: numb
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   );
-  const errors = execFileSync(FFMPEG, ['-v', 'error', '-i', file, '-map', `0:${stream}`, '-f', 'null', '-'], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    encoding: 'utf8',
-  });
+  const { stderr: errors } = spawnSync(
+    FFMPEG,
+    [
+      '-v',
+      'error',
+      '-i',
+      file,
+      '-map',
+      `0:${stream}`,
+      '-vsync',
+      'passthrough',
+      '-enc_time_base',
+      '-1',
+      '-f',
+      'null',
+      '-',
+    ],
+    { encoding: 'utf8' },
+  );
   return { errors, frames: Number(probe.toString().trim().replace(',', '')) };
 }
 
