@@ -15,12 +15,11 @@ const RELIABILITY_BY_LABEL: ReadonlyMap<string, DataReliability> = new Map([
 /** A receiver this far behind loses lossy packets, and its session when they are reliable. */
 const MAX_BUFFERED_BYTES = { lossy: 256 * 1024, reliable: 16 * 1024 * 1024 } as const;
 
-/** Packets a client may send to others; `speaker` and the like come from the server only. */
+/** Packets a client may send to others; `speaker` comes from the server only, and nobody subscribes to metrics. */
 const RELAYED = new Set<DataPacket['value']['case']>([
   'user',
   'sipDtmf',
   'transcription',
-  'metrics',
   'chatMessage',
   'rpcRequest',
   'rpcAck',

@@ -53,10 +53,18 @@ export class Negotiation {
   readonly #transport: PeerTransport;
   readonly #publishing: PublishingSide;
   readonly #receiving: ReceiveSections;
+  readonly #onUnsupportedCodec: (track: PublishedTrack) => void;
   readonly #sessionId = String(Date.now()) + String(Math.floor(Math.random() * 1e6));
   #version = 0;
 
-  constructor(options: { transport: PeerTransport; publishing: PublishingSide; receiving: ReceiveSections }) {
+  constructor(options: {
+    transport: PeerTransport;
+    publishing: PublishingSide;
+    receiving: ReceiveSections;
+    /** The client cannot receive this track: its offer has no such codec. */
+    onUnsupportedCodec: (track: PublishedTrack) => void;
+  }) {
+    this.#onUnsupportedCodec = options.onUnsupportedCodec;
     this.#transport = options.transport;
     this.#publishing = options.publishing;
     this.#receiving = options.receiving;
@@ -195,6 +203,8 @@ export class Negotiation {
     }
     const codec = chooseForSubscriber(section.codecs, forwarder.publication.codec.name, track.media.fmtp);
     if (codec === undefined) {
+      this.#receiving.remove(subscription);
+      this.#onUnsupportedCodec(track);
       return undefined;
     }
     const video = section.kind === 'video';

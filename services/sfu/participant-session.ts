@@ -5,7 +5,9 @@ import {
   MuteTrackRequest,
   type ParticipantInfo,
   SessionDescription,
+  SubscriptionError,
   SubscriptionPermissionUpdate,
+  SubscriptionResponse,
   TrackUnpublishedResponse,
 } from '@livekit/protocol';
 import { newId } from '../base/ids.ts';
@@ -139,6 +141,16 @@ export class ParticipantSession {
       transport: this.transport,
       publishing: this.publishing,
       receiving: this.subscriptions.sections,
+      onUnsupportedCodec: (track) => {
+        this.subscriptions.refuse(track);
+        this.send({
+          case: 'subscriptionResponse',
+          value: new SubscriptionResponse({
+            trackSid: track.sid,
+            err: SubscriptionError.SE_CODEC_UNSUPPORTED,
+          }),
+        });
+      },
     });
     this.#watchTransport();
     this.#tokenTimer = setInterval(() => {

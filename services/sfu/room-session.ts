@@ -11,12 +11,13 @@ import { randomBytes } from 'node:crypto';
 import { ServiceError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
+import { isDependent } from '../model/participant.ts';
 import { ENABLED_CODECS, type RoomSettings } from '../model/room.ts';
 import type { SignalMessage } from '../protocol/signal.ts';
 import { isAddressedTo, type DataReliability, type RelayedData } from './data-relay.ts';
 import { joinResponse, reconnectResponse } from './join-messages.ts';
 import type { PeerTransport } from './media-types.ts';
-import type { Admission } from './participant-info.ts';
+import { profileOf, type Admission } from './participant-info.ts';
 import { ParticipantSession } from './participant-session.ts';
 import { RoomTracks } from './room-tracks.ts';
 import type { SignalConnection } from './signal-connection.ts';
@@ -115,6 +116,7 @@ export class RoomSession {
   join(admission: Admission, connection: SignalConnection): ParticipantSession {
     const before = this.#participants.get(admission.claims.identity);
     before?.close(DisconnectReason.DUPLICATE_IDENTITY, 'disconnect');
+    this.#checkCapacity(admission);
     const participant = new ParticipantSession({
       room: this,
       admission,
@@ -122,7 +124,6 @@ export class RoomSession {
       issueToken: this.#options.issueToken,
       logger: this.logger,
     });
-    this.#checkCapacity(participant);
     if (!participant.isDependent) {
       clearTimeout(this.#emptyTimer);
     }
@@ -265,11 +266,12 @@ export class RoomSession {
     this.logger.info({ reason: DisconnectReason[reason] }, 'room closed');
   }
 
-  #checkCapacity(participant: ParticipantSession): void {
+  /** Recorders, egress and agents do not count. */
+  #checkCapacity(admission: Admission): void {
+    const { kind, permissions } = profileOf(admission);
     const { maxParticipants } = this.settings;
     const counted = this.participants().filter((other) => !other.isDependent).length;
-    if (maxParticipants > 0 && !participant.isDependent && counted >= maxParticipants) {
-      void participant.transport.close('room is full');
+    if (maxParticipants > 0 && counted >= maxParticipants && !isDependent(kind, permissions)) {
       throw new ServiceError('resource_exhausted', 'room has exceeded its max participants');
     }
   }

@@ -64,6 +64,9 @@ export class SignalServer {
     this.#pendingUpgrades += 1;
     this.#admit(req, url)
       .then((ticket) => {
+        if (this.#closed) {
+          throw new ServiceError('unavailable', 'the server is shutting down');
+        }
         socket.off('error', onEarlyError);
         this.#sockets.handleUpgrade(req, socket, head, (webSocket) => {
           this.#connect(webSocket, ticket);

@@ -28,6 +28,7 @@ export class Subscriptions {
   readonly #settings = new Map<string, SubscriptionSettings>();
   readonly #byTrack = new Map<string, Subscription>();
   readonly #denied = new Set<string>();
+  readonly #refused = new WeakSet<PublishedTrack>();
   #askScheduled = false;
   #closed = false;
 
@@ -63,7 +64,7 @@ export class Subscriptions {
     if (this.#closed) {
       return;
     }
-    const wanted = this.#choices.get(track.sid) ?? this.#autoSubscribe;
+    const wanted = !this.#refused.has(track) && (this.#choices.get(track.sid) ?? this.#autoSubscribe);
     const allowed = this.#host.mayReceive(track);
     this.#notePermission(track, wanted, allowed);
     const current = this.#byTrack.get(track.sid);
@@ -72,6 +73,12 @@ export class Subscriptions {
     } else if (current !== undefined && !(wanted && allowed)) {
       this.#end(current);
     }
+  }
+
+  /** The client cannot decode the track: it is not tried again. */
+  refuse(track: PublishedTrack): void {
+    this.#refused.add(track);
+    this.reconsider(track);
   }
 
   /** The track is gone for good. */

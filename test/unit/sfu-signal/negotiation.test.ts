@@ -1,5 +1,5 @@
 /* eslint-disable @typescript-eslint/no-deprecated -- clients in the field still read and write these fields */
-import { SimulcastCodec, TrackSource, TrackType } from '@livekit/protocol';
+import { SimulcastCodec, SubscriptionError, TrackSource, TrackType } from '@livekit/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EXTENSION_URI, parseSdp } from '../../../services/protocol/sdp.ts';
 import { clientOffer } from './offers/client-offer.ts';
@@ -231,5 +231,22 @@ describe('subscribing', () => {
     expect(seat?.codecs[0]?.fmtp).toBe(
       'level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f',
     );
+  });
+
+  it('tells a subscriber that lacks the codec, once, and gives its section to something else', async () => {
+    const alice = await harness.join('alice');
+    await alice.addTrack({
+      ...camera('cam'),
+      simulcastCodecs: [new SimulcastCodec({ codec: 'h264', cid: 'cam' })],
+    });
+    await alice.offer(clientOffer([{ kind: 'video', direction: 'sendonly', trackId: 'cam' }]));
+    const bob = await harness.join('bob');
+    const offer = clientOffer([{ kind: 'video', direction: 'recvonly' }]).replaceAll('H264', 'H265');
+    expect((await bob.offer(offer)).midToTrackId).toEqual({});
+    expect((await bob.next('subscriptionResponse')).err).toBe(SubscriptionError.SE_CODEC_UNSUPPORTED);
+    const carol = await harness.join('carol');
+    const plain = await publishCamera(carol, 'vp8');
+    expect((await bob.offer(offer)).midToTrackId).toEqual({ '0': plain });
+    expect(bob.waiting('subscriptionResponse')).toEqual([]);
   });
 });
