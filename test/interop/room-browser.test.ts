@@ -81,7 +81,7 @@ async function moreFrames(page: LivekitPage, count: number): Promise<void> {
   );
 }
 
-for (const codec of ['vp8', 'h264'] as const) {
+for (const codec of ['vp8', 'h264', 'vp9', 'av1'] as const) {
   it(`carries ${codec} simulcast, Opus and data from Chromium to Chromium and rtc-node`, async () => {
     const { alice, bob } = await stage(`media-${codec}`, { videoCodec: codec });
     const carol = await RtcNodePeer.connect(server.wsUrl, await server.joinToken('carol', `media-${codec}`));
@@ -176,6 +176,25 @@ it('switches layers on request, and stops the ones nobody wants', async () => {
     ([full]) => full?.width === 960,
     20_000,
   );
+});
+
+it('sends small elements small layers (adaptive stream)', async () => {
+  const alice = await join('alice', 'adaptive', { dynacast: true });
+  const bob = await join('bob', 'adaptive', { adaptiveStream: true });
+  await alice.publish({ simulcast: true, videoCodec: 'vp8' }, RESOLUTION);
+  const width = (): Promise<number | undefined> => bob.inbound('video').then(([video]) => video?.width);
+  await eventually('the layer for 640 pixels', width, (shown) => shown === 640, 20_000);
+  await bob.run(`document.querySelector('video').style.width = '200px'`);
+  await eventually('the layer for 200 pixels', width, (shown) => shown === 320, 20_000);
+  await bob.run(`document.querySelector('video').style.display = 'none'`);
+  await eventually(
+    'nothing for a hidden element',
+    () => alice.outbound(),
+    (layers) => layers.every(({ active }) => !active),
+    20_000,
+  );
+  await bob.run(`document.querySelector('video').style.display = 'block'`);
+  await moreFrames(bob, 10);
 });
 
 it('shows mute both ways, late joiners, unsubscribe and unpublish', async () => {
