@@ -43,7 +43,9 @@ describe('life cycle', () => {
       await playable('track');
       await playable('all');
       expect(
-        (await readdir(sluice.recordingsDir)).filter((name) => !/^(all|track)\.(mp4|json)$/.test(name)),
+        (await readdir(sluice.recordingsDir)).filter(
+          (name) => !/^((all|track)\.mp4|EG_\w+\.json)$/.test(name),
+        ),
       ).toEqual([]);
     },
   );

@@ -85,12 +85,13 @@ describe('walking skeleton', () => {
     expect(await isFastStart(file)).toBe(true);
     expect(Number(result?.size)).toBe(Number(probe.format.size));
     const report = await analyzeFlashBeep(file);
-    expect(report.durationS).toBeGreaterThan(RECORD_MS / 1000 - 3);
-    expect(report.flashRatio).toBeGreaterThanOrEqual(0.95);
-    expect(report.beepRatio).toBeGreaterThanOrEqual(0.95);
-    expect(Math.abs(report.medianOffsetMs)).toBeLessThanOrEqual(60);
-    expect(report.uniqueFps).toBeGreaterThanOrEqual(28);
-    expect(report.reordered).toBe(0);
+    const measured = JSON.stringify({ ...report, flashesS: undefined, beepsS: undefined });
+    expect(report.durationS, measured).toBeGreaterThan(RECORD_MS / 1000 - 3);
+    expect(report.flashRatio, measured).toBeGreaterThanOrEqual(0.95);
+    expect(report.beepRatio, measured).toBeGreaterThanOrEqual(0.95);
+    expect(Math.abs(report.medianOffsetMs), measured).toBeLessThanOrEqual(60);
+    expect(report.uniqueFps, measured).toBeGreaterThanOrEqual(28);
+    expect(report.reordered, measured).toBe(0);
   }
 
   async function checkTrack(info: EgressInfo): Promise<void> {

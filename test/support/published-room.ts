@@ -46,7 +46,7 @@ export async function startPublishedRoom(): Promise<PublishedRoom> {
     participantIdentity: 'obs',
     participantName: 'OBS',
   });
-  const push = pushFile(fixture, rtmpUrl(streamKey));
+  const push = pushFile(fixture, rtmpUrl(streamKey), { loop: true });
   const close = async (): Promise<void> => {
     await push.stop();
     await sluice.cleanUp();

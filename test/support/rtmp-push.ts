@@ -8,11 +8,15 @@ export type RtmpPush = {
   stop(): Promise<void>;
 };
 
-/** ffmpeg publishes a file over RTMP at its own speed, packets untouched. */
-export function pushFile(file: string, url: string): RtmpPush {
+/** ffmpeg publishes a file over RTMP at its own speed, packets untouched; `loop` starts over at the end. */
+export function pushFile(file: string, url: string, options: { loop?: boolean } = {}): RtmpPush {
+  const loop = options.loop === true ? ['-stream_loop', '-1'] : [];
   const child = spawn(
     'ffmpeg',
-    ['-hide_banner', '-nostdin', '-loglevel', 'error', '-re', '-i', file, '-c', 'copy', '-f', 'flv', url],
+    [
+      ...['-hide_banner', '-nostdin', '-loglevel', 'error', '-re', ...loop, '-i', file],
+      ...['-c', 'copy', '-f', 'flv', url],
+    ],
     { stdio: ['ignore', 'ignore', 'pipe'] },
   );
   let stderr = '';
