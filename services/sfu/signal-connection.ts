@@ -28,6 +28,9 @@ export const SIGNAL_CONNECTION_LIMITS: SignalConnectionLimits = {
   idleTimeoutMs: 30_000,
 };
 
+/** How long a client may take for the closing handshake; a stuck one must not delay our shutdown. */
+const CLOSE_TIMEOUT_MS = 2000;
+
 export type SignalConnectionEvents = { request: SignalRequestMessage; closed: { cause: string } };
 
 /** One client's WebSocket: frames in, frames out, and the limits that keep it from hurting the others. */
@@ -90,6 +93,10 @@ export class SignalConnection {
   close(cause: string): void {
     if (!this.#closed) {
       this.#socket.close(1000);
+      const socket = this.#socket;
+      setTimeout(() => {
+        socket.terminate();
+      }, CLOSE_TIMEOUT_MS).unref();
       this.#finish(cause);
     }
   }

@@ -168,7 +168,7 @@ export async function eventually<T>(
   what: string,
   read: () => Promise<T> | T,
   accept: (value: T) => boolean,
-  timeoutMs = 15_000,
+  timeoutMs = 25_000,
 ): Promise<T> {
   const deadlineMs = Date.now() + timeoutMs;
   for (;;) {

@@ -1,5 +1,6 @@
 /* eslint-disable @typescript-eslint/no-deprecated -- clients in the field still read and write these fields */
 import {
+  ConnectionQuality,
   DataPacket,
   DisconnectReason,
   LeaveRequest_Action,
@@ -13,6 +14,7 @@ import {
   VideoQuality,
 } from '@livekit/protocol';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ConnectionQualities } from '../../../services/sfu/connection-quality.ts';
 import type { FakeDataChannel } from './fake-media.ts';
 import { clientOffer } from './offers/client-offer.ts';
 import { SignalHarness, type JoinOptions, type SignalClient } from './signal-harness.ts';
@@ -465,6 +467,40 @@ describe('reports', () => {
     expect(speakers[0]).toMatchObject({ sid: alice.sid, active: true });
     publication.audioLevel = 127;
     await bob.next('speakersChanged', (change) => change.speakers[0]?.active === false);
+  });
+
+  it('grade connections by their loss, and repeat nothing', async () => {
+    const alice = await harness.join('alice');
+    await publishCamera(alice);
+    const bob = await viewer('bob');
+    await reoffer(bob);
+    const room = harness.rooms.get('room');
+    const qualities = new ConnectionQualities({ participants: () => room.participants() });
+    const told = async (client: SignalClient) => {
+      await client.settled();
+      return client
+        .waiting('connectionQuality')
+        .flatMap(({ updates }) => updates.map(({ participantSid, quality }) => [participantSid, quality]));
+    };
+    qualities.update();
+    qualities.update();
+    expect(await told(alice)).toEqual([
+      [alice.sid, ConnectionQuality.EXCELLENT],
+      [bob.sid, ConnectionQuality.EXCELLENT],
+    ]);
+    const forwarder = onlyForwarder(bob);
+    const publication = alice.transport.media.publications.get('0');
+    if (forwarder === undefined || publication === undefined) {
+      throw new Error('nothing flows');
+    }
+    forwarder.fractionLost = 0.05;
+    publication.layerStats = [{ layer: 0, rid: 'q', bitrateKbps: 1, active: true, packets: 80, lost: 20 }];
+    qualities.update();
+    qualities.close();
+    expect((await told(alice)).slice(2)).toEqual([
+      [alice.sid, ConnectionQuality.POOR],
+      [bob.sid, ConnectionQuality.GOOD],
+    ]);
   });
 
   it('answer pings both ways they are sent', async () => {
