@@ -1,7 +1,7 @@
 import { statfsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
-import puppeteer, { type Browser } from 'puppeteer';
+import type { Browser } from 'puppeteer';
 import { ServiceError, messageOf } from '../../base/errors.ts';
 import { SafeEmitter } from '../../base/events.ts';
 import type { Logger } from '../../base/logger.ts';
@@ -49,6 +49,8 @@ export async function launchBrowser(options: BrowserOptions): Promise<BrowserPro
     rm(profileDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   let browser: Browser;
   try {
+    // Loaded with the first page: 30 MB that a handler recording a track does not need.
+    const { default: puppeteer } = await import('puppeteer');
     browser = await puppeteer.launch({
       executablePath: browserPath,
       headless: true,

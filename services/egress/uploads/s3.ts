@@ -1,13 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import {
-  AbortMultipartUploadCommand,
-  CreateMultipartUploadCommand,
-  S3Client,
-  S3ServiceException,
-  type PutObjectCommandInput,
-} from '@aws-sdk/client-s3';
-import { Upload } from '@aws-sdk/lib-storage';
+import type { PutObjectCommandInput, S3Client } from '@aws-sdk/client-s3';
 import { ServiceError, messageOf } from '../../base/errors.ts';
 import type { S3Target } from '../../model/egress.ts';
 import type { Storage } from './storage.ts';
@@ -22,20 +15,30 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 120_000;
 const DEFAULT_REGION = 'us-east-1';
 
+/** Loaded with the first S3 job: 25 MB that a handler writing to disk does not need. */
+async function loadSdk() {
+  // The SDK warns once per process about Node 20, which this project supports knowingly.
+  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
+  const [client, storage] = await Promise.all([import('@aws-sdk/client-s3'), import('@aws-sdk/lib-storage')]);
+  return { ...client, Upload: storage.Upload };
+}
+type Sdk = Awaited<ReturnType<typeof loadSdk>>;
+
 /** S3 and everything that speaks it. */
 export function s3Storage(target: S3Target): Storage {
-  const client = createClient(target, MAX_ATTEMPTS);
+  let uploadClient: S3Client | undefined;
   return {
     async preflight(storagePath) {
       // Starting a multipart upload needs exactly the right that the recording will need, and leaves nothing.
-      const probe = createClient(target, PREFLIGHT_ATTEMPTS);
-      const address = { Bucket: target.bucket, Key: storagePath === '' ? '.sluice-probe' : storagePath };
+      const sdk = await loadSdk();
+      const probe = createClient(sdk, target, PREFLIGHT_ATTEMPTS);
+      const address = { Bucket: target.bucket, Key: `${storagePath}.sluice-probe` };
       try {
         const options = { abortSignal: AbortSignal.timeout(PREFLIGHT_TIMEOUT_MS) };
-        const { UploadId } = await probe.send(new CreateMultipartUploadCommand(address), options);
-        // Listing or aborting may be forbidden to a write-only key; the bucket's own rules clean up then.
+        const { UploadId } = await probe.send(new sdk.CreateMultipartUploadCommand(address), options);
+        // Aborting may be forbidden to a write-only key; the bucket's own rules clean up then.
         await probe
-          .send(new AbortMultipartUploadCommand({ ...address, UploadId }), options)
+          .send(new sdk.AbortMultipartUploadCommand({ ...address, UploadId }), options)
           .catch(() => undefined);
       } catch (error) {
         throw uploadError(target, error);
@@ -43,7 +46,9 @@ export function s3Storage(target: S3Target): Storage {
         probe.destroy();
       }
     },
-    async store({ file, storagePath, mimeType, signal }) {
+    async store({ file, storagePath, mimeType }) {
+      const sdk = await loadSdk();
+      uploadClient ??= createClient(sdk, target, MAX_ATTEMPTS);
       const params: PutObjectCommandInput = {
         Bucket: target.bucket,
         Key: storagePath,
@@ -55,36 +60,27 @@ export function s3Storage(target: S3Target): Storage {
         ...(target.tagging === '' ? {} : { Tagging: target.tagging }),
       };
       try {
-        const upload = new Upload({
-          client,
+        await new sdk.Upload({
+          client: uploadClient,
           params,
           partSize: PART_BYTES,
           queueSize: PARTS_IN_FLIGHT,
           leavePartsOnError: false,
-        });
-        const onAbort = (): void => void upload.abort();
-        signal?.addEventListener('abort', onAbort, { once: true });
-        try {
-          await upload.done();
-        } finally {
-          signal?.removeEventListener('abort', onAbort);
-        }
+        }).done();
       } catch (error) {
         throw uploadError(target, error);
       }
       return { location: s3Location(target, storagePath) };
     },
     close: () => {
-      client.destroy();
+      uploadClient?.destroy();
     },
   };
 }
 
-function createClient(target: S3Target, maxAttempts: number): S3Client {
-  // The SDK warns once per process about Node 20, which this project supports knowingly.
-  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
+function createClient(sdk: Sdk, target: S3Target, maxAttempts: number): S3Client {
   const isCustom = target.endpoint !== '';
-  return new S3Client({
+  return new sdk.S3Client({
     region: target.region || process.env['AWS_REGION'] || DEFAULT_REGION,
     forcePathStyle: target.forcePathStyle,
     maxAttempts,
@@ -137,7 +133,8 @@ const HINTS: Readonly<Record<string, string>> = {
 
 function uploadError(target: S3Target, error: unknown): ServiceError {
   const name = error instanceof Error ? error.name : '';
-  const status = error instanceof S3ServiceException ? (error.$metadata.httpStatusCode ?? 0) : 0;
+  const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
+  const status = $metadata?.httpStatusCode ?? 0;
   const hint = HINTS[name] ?? `${name === '' || name === 'Error' ? '' : `${name}: `}${reasonOf(error)}`;
   const where = `${target.bucket}${target.endpoint === '' ? '' : ` at ${target.endpoint}`}`;
   return new ServiceError('invalid_argument', `S3 upload failed: bucket ${where}: ${hint}`, {

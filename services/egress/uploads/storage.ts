@@ -10,7 +10,6 @@ export type StoreOptions = {
   /** Path or key as the request gave it, placeholders filled in. */
   storagePath: string;
   mimeType: string;
-  signal?: AbortSignal;
 };
 
 /** Where finished files go. */
