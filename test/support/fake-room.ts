@@ -49,7 +49,8 @@ export class FakeRoom {
 
   readonly connect: ConnectRoom = async (options) => {
     this.connections.push(options);
-    await this.gate;
+    this.#notify();
+    await Promise.race([this.gate, aborted(options.signal)]);
     if (this.joinError !== undefined) {
       throw this.joinError;
     }
@@ -102,4 +103,12 @@ export class FakeRoom {
       },
     };
   }
+}
+
+function aborted(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal?.addEventListener('abort', () => {
+      reject(new Error('joining was given up'));
+    });
+  });
 }

@@ -1,0 +1,85 @@
+import {
+  AudioCodec,
+  IngressAudioEncodingPreset,
+  IngressInfo,
+  IngressVideoEncodingPreset,
+  TrackSource,
+  VideoCodec,
+} from '@livekit/protocol';
+import type { PartialMessage } from '@bufbuild/protobuf';
+import { expect, test } from 'vitest';
+import { ingressSettings } from '../../../services/ingress/ingress-settings.ts';
+
+function settings(info: PartialMessage<IngressInfo>): ReturnType<typeof ingressSettings> {
+  return ingressSettings(new IngressInfo({ ingressId: 'IN_1', roomName: 'studio', ...info }));
+}
+
+test("an endpoint without options gets LiveKit's defaults, and larger pictures may pass", () => {
+  expect(settings({ participantIdentity: 'obs', participantName: 'OBS' })).toEqual({
+    ingressId: 'IN_1',
+    roomName: 'studio',
+    participant: { identity: 'obs', name: 'OBS', metadata: '' },
+    audio: { name: '', source: 'unknown', channels: 2, bitrateKbps: 96 },
+    video: {
+      name: '',
+      source: 'unknown',
+      target: { width: 1280, height: 720, framerate: 30, bitrateKbps: 1_900 },
+      targetIsLimit: false,
+    },
+  });
+});
+
+test('every preset has its top layer', () => {
+  const top = (value: IngressVideoEncodingPreset): unknown =>
+    settings({ video: { encodingOptions: { case: 'preset', value } } }).video;
+  expect(top(IngressVideoEncodingPreset.H264_540P_25FPS_2_LAYERS)).toMatchObject({
+    target: { width: 960, height: 540, framerate: 25, bitrateKbps: 1_000 },
+    targetIsLimit: true,
+  });
+  expect(top(IngressVideoEncodingPreset.H264_1080P_30FPS_1_LAYER_HIGH_MOTION)).toMatchObject({
+    target: { width: 1920, height: 1080, bitrateKbps: 4_500 },
+  });
+});
+
+test('the largest of the own layers counts; a bitrate left out follows from size and rate', () => {
+  const { video } = settings({
+    video: {
+      name: 'desk',
+      source: TrackSource.SCREEN_SHARE,
+      encodingOptions: {
+        case: 'options',
+        value: {
+          frameRate: 15,
+          layers: [
+            { width: 320, height: 180 },
+            { width: 1920, height: 1080 },
+          ],
+        },
+      },
+    },
+  });
+  expect(video).toMatchObject({
+    name: 'desk',
+    source: 'screen_share',
+    target: { width: 1920, height: 1080, framerate: 15, bitrateKbps: Math.round(3_500 * 0.5 ** 0.75) },
+  });
+});
+
+test('audio options', () => {
+  const mono = IngressAudioEncodingPreset.OPUS_MONO_64KBS;
+  expect(settings({ audio: { encodingOptions: { case: 'preset', value: mono } } }).audio).toMatchObject({
+    channels: 1,
+    bitrateKbps: 64,
+  });
+  const value = { audioCodec: AudioCodec.OPUS, bitrate: 9_000_000, channels: 2 };
+  expect(settings({ audio: { encodingOptions: { case: 'options', value } } }).audio).toMatchObject({
+    channels: 2,
+    bitrateKbps: 510,
+  });
+});
+
+test('what cannot be published says why', () => {
+  expect(() => settings({ roomName: '' })).toThrow('no room name');
+  const value = { videoCodec: VideoCodec.VP8 };
+  expect(() => settings({ video: { encodingOptions: { case: 'options', value } } })).toThrow('VP8');
+});
