@@ -27,11 +27,12 @@ async function main(): Promise<void> {
       view.setLayout(layout);
     }
   });
+  await room.connect(query.url, query.token, { autoSubscribe: true });
+  // Not earlier: a join that fails is told as an error, not as the end of a recording.
   room.on(RoomEvent.Disconnected, (reason) => {
     console.log(`left the room (${reason ?? 'no reason given'})`);
     endRecording();
   });
-  await room.connect(query.url, query.token, { autoSubscribe: true });
   view.setLayout(layoutFromMetadata(room.localParticipant.metadata) ?? query.layout);
   startWhenReady(room, view);
 }

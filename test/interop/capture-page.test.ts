@@ -37,7 +37,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await pages.close();
   const left = await processesNaming(fixture.dir);
-  const profiles = (await readdir(fixture.dir)).filter((name) => name.startsWith('sluice-browser-'));
+  const profiles = (await readdir(fixture.dir)).filter((name) => name.startsWith('b-'));
   await fixture.remove();
   expect(left).toEqual([]);
   expect(profiles).toEqual([]);

@@ -49,7 +49,10 @@ export async function encodeClip(options: ClipOptions): Promise<Clip> {
     await run(process.env['FFMPEG_PATH'] ?? 'ffmpeg', [
       ...['-v', 'error', '-y', ...inputs, '-t', String(options.seconds)],
       ...passthroughH264({ framesPerSecond: options.framesPerSecond, bitrateKbps: options.bitrateKbps }),
-      ...['-s', `${options.width}x${options.height}`, '-c:a', 'libopus', '-b:a', '64k', '-ac', '2', file],
+      // Browsers take untagged pictures for BT.709; ffmpeg would convert to BT.601.
+      ...['-vf', `scale=${options.width}:${options.height}:out_color_matrix=bt709:out_range=tv`],
+      ...['-colorspace', 'bt709', '-color_primaries', 'bt709', '-color_trc', 'bt709', '-color_range', 'tv'],
+      ...['-c:a', 'libopus', '-b:a', '64k', '-ac', '2', file],
     ]);
     const input = new Input({ source: new FilePathSource(file), formats: ALL_FORMATS });
     const { width, height, seconds } = options;

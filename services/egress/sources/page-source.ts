@@ -12,7 +12,6 @@ import { openRecorderTab } from '../capture/recorder-tab.ts';
 import { startTemplateServer, type TemplateServer } from '../template-server.ts';
 import { PageConsole } from './page-console.ts';
 import { openPage, pageErrorText } from './page-navigation.ts';
-import { PacketGate } from './packet-gate.ts';
 import type { PageSourceOptions } from './page-source-types.ts';
 import { pageUrl } from './page-target.ts';
 import type { EgressSource, EgressSourceEvents } from './source-types.ts';
@@ -30,7 +29,6 @@ class PageSource implements EgressSource {
   readonly #console: PageConsole;
   readonly #socket: CaptureSocket;
   readonly #capture: CaptureSession;
-  readonly #gate = new PacketGate();
   readonly #cleanups: (() => Promise<void>)[] = [];
   /** Rejects when browser, page or capture die; every step of start() races against it. */
   readonly #death: Promise<never>;
@@ -77,9 +75,6 @@ class PageSource implements EgressSource {
       this.#hasEnded = true;
       throw ServiceError.from(error);
     }
-    setImmediate(() => {
-      this.#gate.open();
-    });
     return { kinds: this.#options.audioCodec === 'none' ? ['video'] : ['video', 'audio'] };
   }
 
@@ -199,9 +194,7 @@ class PageSource implements EgressSource {
 
   async #record(): Promise<void> {
     const { width, height, audioCodec } = this.#options;
-    this.#gate.pass(() => {
-      this.events.emit('format', { kind: 'video', codec: 'h264', width, height });
-    });
+    this.events.emit('format', { kind: 'video', codec: 'h264', width, height });
     if (audioCodec !== 'none') {
       this.#startTranscoder(audioCodec, await this.#capture.audioSampleRateHz());
     }
@@ -225,9 +218,7 @@ class PageSource implements EgressSource {
     });
     this.#transcoder = this.#own(transcoder, () => transcoder.close());
     transcoder.events.on('format', (format) => {
-      this.#gate.pass(() => {
-        this.events.emit('format', format);
-      });
+      this.events.emit('format', format);
     });
     transcoder.events.on('packet', (packet) => {
       this.#emitPacket(packet);
@@ -247,7 +238,6 @@ class PageSource implements EgressSource {
     if (this.#isRecording) {
       await this.#capture.stop();
       await this.#transcoder?.close();
-      this.#gate.open();
       this.#options.logger.info({ ...this.#capture.stats }, 'page capture stopped');
     }
   }
@@ -282,9 +272,7 @@ class PageSource implements EgressSource {
       packet.ptsUs = 0;
       packet.dtsUs = 0;
     }
-    this.#gate.pass(() => {
-      this.events.emit('packet', packet);
-    });
+    this.events.emit('packet', packet);
   }
 
   #end(): void {
