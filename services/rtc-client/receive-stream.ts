@@ -58,8 +58,9 @@ export class ReceiveStream {
     this.stats = new ReceptionStats(options.clockRateHz);
     this.#rtxStats = new ReceptionStats(options.clockRateHz);
     this.#timeline = new RtpTimeline({ clockRateHz: options.clockRateHz, clock: options.clock });
+    const depacketizer = createDepacketizer(options.codec);
     this.#assembler = new FrameAssembler({
-      depacketizer: createDepacketizer(options.codec),
+      depacketizer,
       onFrame: (frame) => {
         this.#keyframeWanted = false;
         options.onFrame({ ...frame, ptsUs: this.#timeline.ptsUs(frame.timestamp, frame.arrivalUs) });
@@ -73,6 +74,7 @@ export class ReceiveStream {
     this.#buffer = new ReorderBuffer({
       maxWaitUs: options.nack ? WAIT_US.nack : WAIT_US.reorder,
       maxPackets: MAX_HELD_PACKETS,
+      isStreamStart: (payload) => depacketizer.isFrameStart(payload),
       onPacket: (packet) => this.#assembler.push(packet),
       onLost: (count) => {
         options.onLost(count);

@@ -30,6 +30,8 @@ export type SendStreamOptions = {
   nextTransportSequence: () => number;
   sendRtp: (packet: Buffer, headerLength: number, rollover: number) => void;
   pacer: Pacer;
+  /** Default: random. */
+  firstSequenceNumber?: number;
 };
 
 /** One outgoing RTP stream: headers, history for repeats, counters for sender reports. */
@@ -45,7 +47,7 @@ export class SendStream {
   readonly #transportCcOffset: number;
   readonly #absSendTimeOffset: number;
   /** Extended: rollover · 2^16 + sequence number. Starts low so that the first wrap is far (RFC 3711 §3.3.1). */
-  #next = randomInt(0x4000);
+  #next: number;
   #rtxNext = randomInt(0x4000);
   #packets = 0;
   #octets = 0;
@@ -53,6 +55,7 @@ export class SendStream {
 
   constructor(options: SendStreamOptions) {
     this.#options = options;
+    this.#next = options.firstSequenceNumber ?? randomInt(0x4000);
     this.#size = HISTORY[options.kind];
     this.#slots = Buffer.allocUnsafeSlow(this.#size * SLOT_BYTES);
     this.#lengths = new Uint16Array(this.#size);

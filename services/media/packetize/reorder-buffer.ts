@@ -15,6 +15,11 @@ export type ReorderBufferOptions = {
   maxWaitUs: number;
   /** Hard bound on packets held back; reaching it gives up on the oldest gap. */
   maxPackets: number;
+  /**
+   * Whether the stream may begin with this payload. Until one that may has come, packets are held: the first ones can
+   * arrive in the wrong order too.
+   */
+  isStreamStart: (payload: Uint8Array) => boolean;
   onPacket: (packet: ReorderedPacket) => void;
   /** `count` packets in front of the next onPacket will never come. */
   onLost: (count: number) => void;
@@ -54,8 +59,7 @@ export class ReorderBuffer {
     }
     const sequence = this.#unwrapper.unwrap(sequenceNumber);
     if (this.#next === undefined) {
-      this.#next = sequence;
-      this.#highest = sequence - 1;
+      return this.#begin({ sequence, ...packet });
     }
     if (sequence < this.#next) {
       return 'late';
@@ -63,15 +67,7 @@ export class ReorderBuffer {
     if (this.#held.has(sequence)) {
       return 'duplicate';
     }
-    this.#missing.delete(sequence);
-    for (let gap = this.#highest + 1; gap < sequence; gap += 1) {
-      this.#missing.set(gap, {
-        sinceUs: packet.arrivalUs,
-        lastRequestUs: Number.NEGATIVE_INFINITY,
-        requests: 0,
-      });
-    }
-    this.#highest = Math.max(this.#highest, sequence);
+    this.#note(sequence, packet.arrivalUs);
     if (sequence === this.#next) {
       this.#next += 1;
       this.#options.onPacket({ sequence, ...packet });
@@ -107,6 +103,42 @@ export class ReorderBuffer {
       }
     }
     return wanted;
+  }
+
+  /** Before the stream has a beginning. */
+  #begin(packet: ReorderedPacket): 'new' | 'duplicate' {
+    const { sequence } = packet;
+    if (this.#held.has(sequence)) {
+      return 'duplicate';
+    }
+    this.#held.set(sequence, packet);
+    this.#highest = sequence;
+    if (!this.#options.isStreamStart(packet.payload)) {
+      const [oldest] = this.#held.keys();
+      if (this.#held.size > this.#options.maxPackets && oldest !== undefined) {
+        this.#held.delete(oldest);
+      }
+      return 'new';
+    }
+    this.#next = sequence;
+    for (const held of [...this.#held.keys()].sort((a, b) => a - b)) {
+      if (held < sequence) {
+        this.#held.delete(held);
+      } else {
+        this.#note(held, packet.arrivalUs);
+      }
+    }
+    this.#release();
+    return 'new';
+  }
+
+  /** Takes a sequence number off the missing ones, and puts those on that it shows to be missing. */
+  #note(sequence: number, arrivalUs: number): void {
+    this.#missing.delete(sequence);
+    for (let gap = this.#highest + 1; gap < sequence; gap += 1) {
+      this.#missing.set(gap, { sinceUs: arrivalUs, lastRequestUs: Number.NEGATIVE_INFINITY, requests: 0 });
+    }
+    this.#highest = Math.max(this.#highest, sequence);
   }
 
   #release(): void {
