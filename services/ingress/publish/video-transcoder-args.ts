@@ -1,24 +1,33 @@
 import type { VideoTarget } from '../../model/ingress.ts';
 
 const KEYFRAME_INTERVAL_S = 2;
+/** Times have millisecond steps, so frames of exactly the wanted rate may come a little early. */
+const RATE_TOLERANCE_S = 0.004;
 
 /**
  * FLV in, FLV out: the one container both ends of a pipe carry timestamps in that we read and write ourselves.
  * One decoder thread, since frame threads each hold a frame back; sliced encoding (zerolatency) uses the others.
- * Interlaced pictures are woven together, larger ones scaled down, sizes made even.
+ * Interlaced pictures are woven together, surplus frames left out, larger ones scaled down, sizes made even.
  */
 export function videoTranscodeArgs(target: VideoTarget): string[] {
-  const { width, height, bitrateKbps } = target;
+  const { width, height, framerate, bitrateKbps } = target;
   const longSide = Math.max(width, height);
   const shortSide = Math.min(width, height);
   const boxWidth = `if(gte(iw,ih),${longSide},${shortSide})`;
   const boxHeight = `if(gte(iw,ih),${shortSide},${longSide})`;
   const factor = `min(1,min(${boxWidth}/iw,${boxHeight}/ih))`;
   const even = (side: string): string => `'2*trunc(${side}*${factor}/2)'`;
+  const minStepS = (1 / framerate - RATE_TOLERANCE_S).toFixed(4);
+  const filters = [
+    'yadif=deint=interlaced',
+    `select='isnan(prev_selected_t)+gte(t-prev_selected_t,${minStepS})'`,
+    `scale=w=${even('iw')}:h=${even('ih')}`,
+    'format=yuv420p',
+  ];
   return [
     ...['-v', 'error', '-threads', '1', '-probesize', '32', '-analyzeduration', '0', '-copyts'],
     ...['-f', 'flv', '-i', 'pipe:0', '-map', '0:v:0', '-vsync', '0'],
-    ...['-vf', `yadif=deint=interlaced,scale=w=${even('iw')}:h=${even('ih')},format=yuv420p`],
+    ...['-vf', filters.join(',')],
     ...['-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'zerolatency', '-profile:v', 'baseline'],
     ...['-b:v', `${bitrateKbps}k`, '-maxrate', `${bitrateKbps}k`, '-bufsize', `${bitrateKbps}k`],
     ...['-force_key_frames', `expr:gte(t,n_forced*${KEYFRAME_INTERVAL_S})`],
