@@ -5,9 +5,6 @@ import {
   MuteTrackRequest,
   type ParticipantInfo,
   SessionDescription,
-  SubscriptionError,
-  SubscriptionPermissionUpdate,
-  SubscriptionResponse,
   TrackUnpublishedResponse,
 } from '@livekit/protocol';
 import { newId } from '../base/ids.ts';
@@ -19,7 +16,7 @@ import {
   type ParticipantPermissions,
   type ParticipantState,
 } from '../model/participant.ts';
-import { EVERYBODY, policyAllows, type TrackPermissionPolicy } from '../model/track-permission.ts';
+import { EVERYBODY, type TrackPermissionPolicy } from '../model/track-permission.ts';
 import type { LeaveAction, SignalMessage, SignalRequestMessage } from '../protocol/signal.ts';
 import { ParticipantData } from './data-relay.ts';
 import { Dynacast } from './dynacast.ts';
@@ -32,6 +29,7 @@ import type { RoomSession } from './room-session.ts';
 import type { SignalConnection } from './signal-connection.ts';
 import { SignalLink } from './signal-link.ts';
 import { handleSignalRequest } from './signal-requests.ts';
+import { subscriptionsHostOf, tellUnsupported } from './subscriptions-host.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { TOKEN_REFRESH, type IssueToken } from './token-refresh.ts';
 
@@ -107,22 +105,7 @@ export class ParticipantSession {
     this.subscriptions = new Subscriptions({
       media: this.transport.media,
       autoSubscribe: join.connectionSettings?.autoSubscribe ?? true,
-      host: {
-        findTrack: (trackSid) => this.room.tracks.visible(trackSid, this),
-        mayReceive: (track) => this.#mayReceive(track),
-        requireSections: ({ audio, video }) => {
-          this.send({
-            case: 'mediaSectionsRequirement',
-            value: new MediaSectionsRequirement({ numAudios: audio, numVideos: video }),
-          });
-        },
-        demandChanged: (track) => {
-          this.room.tracks.demandChanged(track);
-        },
-        permissionChanged: (track, allowed) => {
-          this.#tellPermission(track, allowed);
-        },
-      },
+      host: subscriptionsHostOf(this),
     });
     this.data = new ParticipantData({
       sender: this,
@@ -143,13 +126,7 @@ export class ParticipantSession {
       receiving: this.subscriptions.sections,
       onUnsupportedCodec: (track) => {
         this.subscriptions.refuse(track);
-        this.send({
-          case: 'subscriptionResponse',
-          value: new SubscriptionResponse({
-            trackSid: track.sid,
-            err: SubscriptionError.SE_CODEC_UNSUPPORTED,
-          }),
-        });
+        tellUnsupported(this, track);
       },
     });
     this.#watchTransport();
@@ -339,20 +316,5 @@ export class ParticipantSession {
         this.room.tracks.subscribed(subscription.track);
       }
     }
-  }
-
-  #mayReceive(track: PublishedTrack): boolean {
-    return this.permissions.canSubscribe && policyAllows(this.room.tracks.policyOf(track), this, track.sid);
-  }
-
-  #tellPermission(track: PublishedTrack, allowed: boolean): void {
-    this.send({
-      case: 'subscriptionPermissionUpdate',
-      value: new SubscriptionPermissionUpdate({
-        participantSid: track.publisherSid,
-        trackSid: track.sid,
-        allowed,
-      }),
-    });
   }
 }

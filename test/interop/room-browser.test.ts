@@ -82,7 +82,7 @@ async function moreFrames(page: LivekitPage, count: number): Promise<void> {
 }
 
 for (const codec of ['vp8', 'h264', 'vp9', 'av1'] as const) {
-  it(`carries ${codec} simulcast, Opus and data from Chromium to Chromium and rtc-node`, async () => {
+  it(`carries layered ${codec}, Opus and data from Chromium to Chromium and rtc-node`, async () => {
     const { alice, bob } = await stage(`media-${codec}`, { videoCodec: codec });
     const carol = await RtcNodePeer.connect(server.wsUrl, await server.joinToken('carol', `media-${codec}`));
     nodePeers.push(carol);
