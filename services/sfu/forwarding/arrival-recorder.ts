@@ -20,7 +20,6 @@ export class ArrivalRecorder {
 
   record(transportSequenceNumber: number, arrivalUs: number): void {
     if (this.#pending.length < MAX_PENDING) {
-      // Shifted by one cycle so that packets before the first one stay positive.
       const sequence = this.#unwrapper.unwrap(transportSequenceNumber);
       this.#pending.push({ sequence, arrivalUs });
     }

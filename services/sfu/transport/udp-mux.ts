@@ -14,6 +14,8 @@ import { createUdpSocket, growBuffers, PeerSocket, type UdpFamily } from './peer
 const MAX_TRANSPORTS = 5_000;
 /** Authenticated addresses a peer may have at a time; the oldest are forgotten first. */
 const MAX_ADDRESSES_PER_PEER = 16;
+/** Browsers check their path every few seconds; after this an address is free for somebody else. */
+const ADDRESS_HOLD_MS = 10_000;
 const SWEEP_INTERVAL_MS = 1_000;
 
 export type UdpMuxOptions = {
@@ -91,7 +93,8 @@ class SharedUdpPort implements UdpMux {
     this.#candidates = hostCandidates(advertised(options, family), options.port);
     this.#connectedSockets = options.connectedSockets ?? process.platform === 'linux';
     socket.on('message', (datagram, from) => this.#dispatch(datagram, from.address, from.port));
-    socket.on('error', (error) => options.logger.warn({ err: error }, 'UDP socket error'));
+    // Unreachable peers come here too, once per packet.
+    socket.on('error', (error) => options.logger.debug({ err: error }, 'UDP socket error'));
     this.#sweep = setInterval(() => {
       const nowMs = performance.now();
       for (const peer of this.#peers) {
@@ -158,16 +161,36 @@ class SharedUdpPort implements UdpMux {
       return;
     }
     const peer = this.#peersByUfrag.get(message.username.split(':', 1)[0] ?? '');
-    const response = peer?.connection.handleBinding(datagram, message, { address, port });
-    if (peer === undefined || response === undefined) {
+    const key = addressKey(address, port);
+    if (peer === undefined || this.#isHeldByAnother(peer, key)) {
       return;
     }
-    this.#claim(peer, addressKey(address, port));
+    const response = peer.connection.handleBinding(datagram, message, { address, port });
+    if (response === undefined) {
+      return;
+    }
+    this.#claim(peer, key);
     if (peer.socket?.ready === true && isAt(peer.selected, address, port)) {
       peer.socket.send(response);
     } else {
       this.#socket.send(response, port, address);
     }
+  }
+
+  /**
+   * True when another peer lives at this address. Source addresses can be forged: without this, one participant could take
+   * another one's packets away.
+   */
+  #isHeldByAnother(peer: Peer, key: string): boolean {
+    const owner = this.#peersByAddress.get(key);
+    return (
+      owner !== undefined &&
+      owner !== peer &&
+      owner.selected !== undefined &&
+      keyOf(owner.selected) === key &&
+      owner.connection.state === 'connected' &&
+      performance.now() - owner.connection.ice.lastCheckMs < ADDRESS_HOLD_MS
+    );
   }
 
   /** Makes an address belong to the peer that authenticated from it last. */

@@ -10,17 +10,19 @@ export class StunClient {
   lastMappedAddress: { address: string; port: number } | undefined;
   readonly #socket: Socket;
   readonly #serverPort: number;
+  readonly #address: string;
 
-  private constructor(socket: Socket, serverPort: number) {
+  private constructor(socket: Socket, serverPort: number, address: string) {
+    this.#address = address;
     this.#socket = socket;
     this.#serverPort = serverPort;
   }
 
-  static async open(serverPort: number): Promise<StunClient> {
-    const socket = createSocket('udp4');
-    socket.bind(0, '127.0.0.1');
+  static async open(serverPort: number, address = '127.0.0.1'): Promise<StunClient> {
+    const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+    socket.bind(0, address);
     await once(socket, 'listening');
-    return new StunClient(socket, serverPort);
+    return new StunClient(socket, serverPort, address);
   }
 
   get port(): number {
@@ -28,7 +30,7 @@ export class StunClient {
   }
 
   sendRaw(datagram: Buffer): void {
-    this.#socket.send(datagram, this.#serverPort, '127.0.0.1');
+    this.#socket.send(datagram, this.#serverPort, this.#address);
   }
 
   /** Resolves when the check is answered; use firstAnswered() for checks that must not be. */

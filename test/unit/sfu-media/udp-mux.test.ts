@@ -1,6 +1,7 @@
 import { RtpHeader, RtpPacket } from 'werift';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLogger } from '../../../services/base/logger.ts';
+import { buildStunBinding } from '../../../services/protocol/stun.ts';
 import type { DataChannel, Forwarder, PeerTransport, UdpMux } from '../../../services/sfu/media-types.ts';
 import { createUdpMux } from '../../../services/sfu/transport/udp-mux.ts';
 import { createDtlsCertificate } from '../../../services/sfu/transport/dtls-certificate.ts';
@@ -274,6 +275,51 @@ describe('ICE', () => {
     expect(client.lastMappedAddress).toEqual({ address: '127.0.0.1', port: client.port });
     await client.close();
     await transport.close('test over');
+  });
+
+  it('does not let one participant take the address of another', async () => {
+    const victim = await connect({ label: 'victim', direction: 'sendonly', profile: GCM });
+    const [channel] = await Promise.all([
+      channelOf(victim.transport),
+      stateReached(victim.transport, 'connected'),
+      clientConnected(victim),
+    ]);
+    const thief = mux.createTransport({ label: 'thief' });
+    await thief.setRemote({ ufrag: 'thief', fingerprint: '00' });
+    // What a forged source address looks like to the mux: a valid check of the thief from the victim's socket.
+    const check = buildStunBinding({
+      class: 'request',
+      transactionId: Buffer.alloc(12, 3),
+      username: `${thief.localUfrag}:thief`,
+      password: thief.localPwd,
+      useCandidate: true,
+    });
+    await victim.pc.dtlsTransports[0]?.dtls?.transport.send(check);
+    const message = new Promise<Uint8Array>((resolve) => channel.events.once('message', resolve));
+    victim.channel.send(Buffer.from('mine'));
+    expect(Buffer.from(await message).toString()).toBe('mine');
+    await thief.close('test over');
+  });
+
+  it('serves IPv6', async () => {
+    const six = await createUdpMux({
+      port: 0,
+      bindAddress: '::1',
+      advertiseAddresses: [],
+      logger,
+    });
+    const transport = six.createTransport({ label: 'six' });
+    expect(transport.candidates).toEqual([
+      expect.stringMatching(new RegExp(`^candidate:1 1 udp \\d+ ::1 ${six.port} typ host$`)),
+    ]);
+    const client = await StunClient.open(six.port, '::1');
+    const credentials = { ufrag: transport.localUfrag, pwd: transport.localPwd };
+    expect(await client.check(credentials)).toBe(true);
+    expect(client.lastMappedAddress).toEqual({ address: '0:0:0:0:0:0:0:1', port: client.port });
+    // Over the connected socket as well.
+    expect(await client.check(credentials)).toBe(true);
+    await client.close();
+    await six.close();
   });
 
   it('will not share its port with another process that binds it alone', async () => {
