@@ -1,0 +1,83 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { startIngressHarness } from '../support/ingress-harness.ts';
+import { API_KEY, API_SECRET, startSfuServer } from '../support/sfu-server.ts';
+
+/** The processes under test: SFU and ingress in this one, its ffmpeg children beside it. */
+export type NodeMessage = { type: 'start' } | { type: 'stop' } | { type: 'end' };
+export type NodeReply =
+  | { type: 'ready'; url: string }
+  | { type: 'started' }
+  | { type: 'result'; cpuSeconds: number; treatment: string };
+
+/** USER_HZ, fixed at 100 on Linux. */
+const TICKS_PER_SECOND = 100;
+
+const sfu = await startSfuServer();
+const harness = await startIngressHarness({
+  room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
+});
+let before = 0;
+
+process.on('message', (message: NodeMessage) => {
+  void handle(message);
+});
+tell({ type: 'ready', url: harness.url });
+
+async function handle(message: NodeMessage): Promise<void> {
+  switch (message.type) {
+    case 'start':
+      before = cpuSeconds();
+      tell({ type: 'started' });
+      break;
+    case 'stop':
+      tell({ type: 'result', cpuSeconds: cpuSeconds() - before, treatment: await treatment() });
+      break;
+    case 'end':
+      await harness.close();
+      await sfu.close();
+      process.disconnect();
+  }
+}
+
+async function treatment(): Promise<string> {
+  const { RoomInternal } = await import('../../services/bus/rpc-methods.ts');
+  const { participants } = await sfu.bus.request(RoomInternal.listParticipants, { room: 'studio' });
+  const [ingress] = participants;
+  return `${ingress?.attributes['sluice.ingress.video'] ?? 'no video'}, ${ingress?.tracks.length ?? 0} tracks`;
+}
+
+/** This process and all that descend from it. */
+function cpuSeconds(): number {
+  const parents = new Map<number, number>();
+  const ticks = new Map<number, number>();
+  for (const name of readdirSync('/proc')) {
+    const fields = /^\d+$/.test(name) ? statFields(name) : undefined;
+    if (fields !== undefined) {
+      parents.set(Number(name), Number(fields[1]));
+      ticks.set(Number(name), Number(fields[11]) + Number(fields[12]));
+    }
+  }
+  let sum = 0;
+  for (const pid of ticks.keys()) {
+    let ancestor: number | undefined = pid;
+    while (ancestor !== undefined && ancestor !== process.pid) {
+      ancestor = parents.get(ancestor);
+    }
+    sum += ancestor === process.pid ? (ticks.get(pid) ?? 0) : 0;
+  }
+  return sum / TICKS_PER_SECOND;
+}
+
+/** Fields of /proc/PID/stat behind the command name; undefined when the process is gone. */
+function statFields(pid: string): string[] | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return text.slice(text.lastIndexOf(')') + 2).split(' ');
+  } catch {
+    return undefined;
+  }
+}
+
+function tell(message: NodeReply): void {
+  process.send?.(message);
+}
