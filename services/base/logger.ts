@@ -1,4 +1,5 @@
-import { pino, type Logger as PinoLogger } from 'pino';
+import { pino, type DestinationStream, type Logger as PinoLogger } from 'pino';
+import { formatLogLine } from './log-text.ts';
 import { redactText, redactValue } from './redact.ts';
 
 export type Logger = PinoLogger;
@@ -21,6 +22,9 @@ function serializeError(error: unknown): unknown {
   };
 }
 
+/** The variable that reaches child processes too, so that one terminal shows one form of log. */
+export const LOG_FORMAT_VARIABLE = 'SLUICE_LOG_FORMAT';
+
 /**
  * The process logger. Messages are static, facts are fields: `logger.info({ trackSid }, 'track published')`.
  * Ids are bound once with `logger.child({ room, egressId })`. Lines go to stderr; stdout is for people.
@@ -42,6 +46,19 @@ export function createLogger(options: { level?: LogLevel; name?: string } = {}):
         },
       },
     },
-    pino.destination({ dest: 2, sync: true }),
+    destination(),
   );
+}
+
+/** JSON lines, or text for people when SLUICE_LOG_FORMAT=text. */
+function destination(): DestinationStream {
+  const stderr = pino.destination({ dest: 2, sync: true });
+  if (process.env[LOG_FORMAT_VARIABLE] !== 'text') {
+    return stderr;
+  }
+  return {
+    write: (line) => {
+      stderr.write(formatLogLine(line));
+    },
+  };
 }

@@ -1,5 +1,5 @@
 import * as livekit from '@livekit/protocol';
-import { createLogger } from '../base/logger.ts';
+import { createLogger, LOG_FORMAT_VARIABLE } from '../base/logger.ts';
 import { createIngress } from '../api/ingress-api.ts';
 import { parseFlags, type CliCommand } from './command.ts';
 import { compose, type RunningSluice } from './compose.ts';
@@ -17,10 +17,17 @@ export const serveCommand: CliCommand = {
   usage: `serve [flags]\n${CONFIG_FLAGS_USAGE}`,
   async run(args) {
     const loaded = await loadFromFlags(parseFlags(args, CONFIG_FLAGS));
+    if (process.stderr.isTTY) {
+      process.env[LOG_FORMAT_VARIABLE] ??= 'text';
+    }
     const logger = createLogger({ level: loaded.config.logging.level });
     logger.info({ source: loaded.source }, 'configuration loaded');
     const signal = untilSignal();
     const tools = await findTools(logger);
+    if (signal.isReceived()) {
+      // Ctrl-C also ended the programs that were just being probed; their silence means nothing.
+      return 0;
+    }
     const sluice = await compose({ ...loaded, logger, tools });
     const ingress = loaded.devKeys ? await createReadyMadeIngress(sluice) : undefined;
     process.stdout.write(banner({ sluice, ingress, devKeys: loaded.devKeys, limits: tools.summary.limits }));
