@@ -88,7 +88,9 @@ function rtcUrl(options: OpenSignalOptions): URL {
     compression: WrappedJoinRequest_Compression.GZIP,
     joinRequest: new Uint8Array(gzipSync(request.toBinary())),
   });
-  url.searchParams.set('join_request', Buffer.from(wrapped.toBinary()).toString('base64url'));
+  // URL-safe alphabet with padding: LiveKit's Go decoder insists on it.
+  const encoded = Buffer.from(wrapped.toBinary()).toString('base64');
+  url.searchParams.set('join_request', encoded.replaceAll('+', '-').replaceAll('/', '_'));
   return url;
 }
 
