@@ -171,11 +171,21 @@ export class EgressJob {
       }
       record.fail(failure);
     }
-    await rm(this.#workDir, { recursive: true, force: true, maxRetries: 3 }).catch((error: unknown) => {
-      logger.warn({ err: error }, 'work folder not removed');
-    });
+    await this.#removeWorkDir();
     this.#wake();
     this.#resolveEnded();
+  }
+
+  /** The folder stays when it holds a recording that found no other place. */
+  async #removeWorkDir(): Promise<void> {
+    const location = this.#info.fileResults[0]?.location ?? '';
+    if (location.startsWith(this.#workDir + path.sep)) {
+      this.#logger.error({ location }, 'recording left in the work folder: move it to where it belongs');
+      return;
+    }
+    await rm(this.#workDir, { recursive: true, force: true, maxRetries: 3 }).catch((error: unknown) => {
+      this.#logger.warn({ err: error }, 'work folder not removed');
+    });
   }
 
   #failRecord(error: ServiceError): void {

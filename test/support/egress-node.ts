@@ -28,7 +28,8 @@ export type EgressNode = {
   close(): Promise<void>;
 };
 
-const PROJECT = path.resolve(import.meta.dirname, '..', '..');
+/** Tests and benches run in the project's folder. */
+const PROJECT = path.resolve('.');
 const REACH_TIMEOUT_MS = 50_000;
 
 /** The real egress service with real handler processes, next to a running SFU. */

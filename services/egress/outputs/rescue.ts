@@ -3,7 +3,7 @@ import { localStorage } from '../uploads/local.ts';
 
 /**
  * Keeps a finished recording that its storage refused: below `rescueDir`, named after the job.
- * Returns the storage's error with the place of the file in its message.
+ * Where that fails too, the file stays where it is. Returns the storage's error with the place in its message.
  */
 export async function rescueFile(
   file: string,
@@ -20,10 +20,8 @@ export async function rescueFile(
     });
     return { error: withNote(error, `the recording is kept at ${location}`), location };
   } catch (failure) {
-    return {
-      error: withNote(error, `the recording could not be kept either: ${messageOf(failure)}`),
-      location: '',
-    };
+    const note = `the recording stays at ${file} (${messageOf(failure)})`;
+    return { error: withNote(error, note), location: file };
   }
 }
 

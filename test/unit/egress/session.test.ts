@@ -1,4 +1,4 @@
-import { mkdtemp, mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { EgressInfo, EgressStatus } from '@livekit/protocol';
@@ -179,6 +179,24 @@ describe('egress session', () => {
       error: `S3 upload failed: gone; the recording is kept at ${rescued}`,
     });
     expect((await stat(rescued)).size).toBeGreaterThan(10_000);
+  });
+
+  it('leaves the file where it is when there is no other place at all', async () => {
+    const storage: Storage = {
+      preflight: () => Promise.resolve(),
+      store: () => Promise.reject(new Error('gone')),
+      close: () => undefined,
+    };
+    await writeFile(path.join(folder, 'rescue'), 'in the way');
+    const { source, session, record } = open({ storage });
+    const running = session.run();
+    await expect.poll(() => record.state).toBe('active');
+    source.play(media);
+    source.events.emit('ended', { reason: 'source_closed' });
+    await running;
+    const { error, fileResults } = record.snapshot();
+    expect(error).toMatch(/^gone; the recording stays at .*recording\.mp4/);
+    expect((await stat(fileResults[0]?.location ?? '')).size).toBeGreaterThan(10_000);
   });
 
   it('is aborted with the words of the page when the start signal does not come', async () => {
