@@ -5,6 +5,7 @@ import type { TrackPublication } from './track-publication.ts';
 
 /** Media and RTX streams of one peer; a camera with three layers and RTX has six. */
 const MAX_STREAMS = 128;
+const GUESS_AFTER_SILENCE_MS = 2_000;
 
 /**
  * Finds out to which publication and layer an SSRC belongs: by what SDP announced, by MID and RID (RFC 8843 §9.2,
@@ -99,7 +100,9 @@ export class StreamDemux {
         found = publication;
       }
     }
-    return found;
+    // A guess must not displace a stream that is alive.
+    const current = found?.streamOf(0)?.lastPacketMs ?? Number.NEGATIVE_INFINITY;
+    return performance.now() - current > GUESS_AFTER_SILENCE_MS ? found : undefined;
   }
 
   #addMedia(

@@ -1,12 +1,12 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { messageOf, ServiceError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import { looksLikeStun, parseStunBinding } from '../../protocol/stun.ts';
 import { MediaTicker } from '../forwarding/media-ticker.ts';
 import type { PeerTransport, UdpMux } from '../media-types.ts';
 import { createDtlsCertificate, type DtlsCertificate } from './dtls-certificate.ts';
+import { advertisedAddresses } from './advertised-addresses.ts';
 import { hostCandidates, type RemoteAddress } from './ice-lite.ts';
 import { PeerConnection } from './peer-connection.ts';
 import { createUdpSocket, growBuffers, PeerSocket, type UdpFamily } from './peer-socket.ts';
@@ -77,7 +77,7 @@ class SharedUdpPort implements UdpMux {
   readonly #certificate: DtlsCertificate;
   readonly #candidates: readonly string[];
   readonly #connectedSockets: boolean;
-  readonly #ticker = new MediaTicker();
+  readonly #ticker: MediaTicker;
   readonly #peers = new Set<Peer>();
   readonly #peersByUfrag = new Map<string, Peer>();
   readonly #peersByAddress = new Map<string, Peer>();
@@ -88,9 +88,10 @@ class SharedUdpPort implements UdpMux {
     this.port = options.port;
     this.#options = options;
     this.#family = family;
+    this.#ticker = new MediaTicker(options.logger);
     this.#socket = socket;
     this.#certificate = certificate;
-    this.#candidates = hostCandidates(advertised(options, family), options.port);
+    this.#candidates = hostCandidates(advertisedAddresses(options, family), options.port);
     this.#connectedSockets = options.connectedSockets ?? process.platform === 'linux';
     socket.on('message', (datagram, from) => this.#dispatch(datagram, from.address, from.port));
     // Unreachable peers come here too, once per packet.
@@ -149,9 +150,21 @@ class SharedUdpPort implements UdpMux {
   #dispatch(datagram: Buffer, address: string, port: number): void {
     if (looksLikeStun(datagram)) {
       this.#handleStun(datagram, address, port);
-    } else {
-      // Only addresses that passed an authenticated check are known.
-      this.#peersByAddress.get(addressKey(address, port))?.connection.handleDatagram(datagram);
+      return;
+    }
+    // Only addresses that passed an authenticated check are known.
+    const peer = this.#peersByAddress.get(addressKey(address, port));
+    if (peer !== undefined) {
+      this.#deliver(peer, datagram);
+    }
+  }
+
+  /** No datagram may end the process, whatever fault it meets. */
+  #deliver(peer: Peer, datagram: Buffer): void {
+    try {
+      peer.connection.handleDatagram(datagram);
+    } catch (error) {
+      this.#options.logger.error({ err: error }, 'datagram handling failed');
     }
   }
 
@@ -244,7 +257,7 @@ class SharedUdpPort implements UdpMux {
           port === remote.port &&
           address === remote.address
         ) {
-          peer.connection.handleDatagram(datagram);
+          this.#deliver(peer, datagram);
         } else {
           this.#dispatch(datagram, address, port);
         }
@@ -294,21 +307,4 @@ function keyOf(remote: RemoteAddress): string {
 
 function isAt(remote: RemoteAddress | undefined, address: string, port: number): boolean {
   return remote?.port === port && remote.address === address;
-}
-
-function advertised(options: UdpMuxOptions, family: UdpFamily): readonly string[] {
-  if (options.advertiseAddresses.length > 0) {
-    return options.advertiseAddresses;
-  }
-  if (options.bindAddress !== '0.0.0.0' && options.bindAddress !== '::') {
-    return [options.bindAddress];
-  }
-  const own = Object.values(networkInterfaces())
-    .flatMap((addresses) => addresses ?? [])
-    .filter(({ address }) => !address.startsWith('fe80:'))
-    .filter(({ family: ip }) => ip === 'IPv4' || family === 'udp6');
-  // A machine without a network still serves clients on itself.
-  return [...own.filter(({ internal }) => !internal), ...own.filter(({ internal }) => internal)].map(
-    ({ address }) => address,
-  );
 }

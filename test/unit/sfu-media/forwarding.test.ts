@@ -623,3 +623,53 @@ describe('reports', () => {
     expect(audio.takeAudioLevel()).toBeUndefined();
   });
 });
+
+describe('an authenticated client that sends nonsense', () => {
+  it('breaks nothing, and others are still served', () => {
+    const publication = publish({ simulcast: true });
+    const plain = publish({ mid: 'p' });
+    const forwarders = [subscribe(publication), subscribe(plain), subscribe(publication, false)];
+    const random = seededRandom(99);
+    const bytes = (length: number): Buffer =>
+      Buffer.from(Array.from({ length }, () => Math.floor(random() * 256)));
+    const source = new LayerSource(publisher, 0, { mid: 'p', plain: true });
+    source.send({ key: true });
+    let sequence = 1;
+    for (let round = 0; round < 4000; round += 1) {
+      const packet = bytes(24 + Math.floor(random() * 60));
+      packet[0] = 0x80 | (Math.floor(random() * 64) & 0x37);
+      packet[1] = Math.floor(random() * 2) === 0 ? 96 : 97;
+      // A few SSRCs in order, so that the packets get past replay protection.
+      packet.writeUInt16BE(sequence & 0xffff, 2);
+      packet.writeUInt32BE([3, 4, 5, 6][round % 4] ?? 0, 8);
+      sequence += 1;
+      if (random() < 0.7) {
+        packet.writeUInt16BE(0xbede, 12);
+        packet.writeUInt16BE(2, 14);
+        Buffer.from([0x10, 0x76, 0x20, 0x71, 0, 0, 0, 0]).copy(packet, 16);
+        packet[0] = 0x90;
+      }
+      publisher.sendRaw(packet);
+      const rtcp = bytes(8 + 4 * Math.floor(random() * 10));
+      rtcp[0] = 0x80 | (Math.floor(random() * 32) & 0x1f);
+      rtcp[1] = 200 + Math.floor(random() * 7);
+      rtcp.writeUInt16BE(rtcp.length / 4 - 1, 2);
+      if (random() < 0.5 && rtcp.length >= 12) {
+        rtcp.writeUInt32BE(forwarders[round % 3]?.ssrc ?? 0, 8);
+      }
+      subscriber.sendRtcp(rtcp);
+      publisher.sendRtcp(rtcp);
+      if (round % 50 === 0) {
+        rig.advance(20);
+      }
+    }
+    const before = forwarders[1]?.stats().packets ?? 0;
+    rig.advance(2000);
+    for (let frame = 0; frame < 5; frame += 1) {
+      rig.advance(33);
+      source.send({ key: true });
+    }
+    expect(forwarders[1]?.stats().packets).toBe(before + 5);
+    expect(publication.layers()[0]?.packets).toBeGreaterThan(500);
+  });
+});

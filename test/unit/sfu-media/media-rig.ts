@@ -74,6 +74,13 @@ export class TestClient {
     this.media.handleSrtp(this.#srtp.sender.protectRtp(packet.subarray(0, end)));
   }
 
+  /** Any bytes that begin like RTP, properly encrypted. */
+  sendRaw(packet: Buffer): void {
+    if (rtpHeaderLength(packet) > 0) {
+      this.media.handleSrtp(this.#srtp.sender.protectRtp(packet));
+    }
+  }
+
   sendRtcp(packet: Buffer): void {
     this.media.handleSrtcp(this.#srtp.sender.protectRtcp(packet));
   }
@@ -109,7 +116,7 @@ export class TestClient {
 }
 
 export class MediaRig {
-  readonly ticker = new MediaTicker();
+  readonly ticker = new MediaTicker(createLogger({ level: 'silent' }));
   readonly #clients: TestClient[] = [];
 
   constructor() {
