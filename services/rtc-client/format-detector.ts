@@ -15,7 +15,7 @@ export class FormatDetector {
   /** `announced` size is used for codecs whose headers are not read here. */
   constructor(codec: VideoCodec | AudioCodec, announced: { width: number; height: number }) {
     this.#codec = codec;
-    this.#announced = announced;
+    this.#announced = { width: announced.width, height: announced.height };
   }
 
   /** The format when it is new or changed with this frame, else undefined. Never throws. */

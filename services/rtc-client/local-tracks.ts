@@ -66,15 +66,22 @@ export class LocalTracks {
     return publisher;
   }
 
-  /** Publishes everything again in a new session. A track the server refuses now is closed. */
+  /**
+   * Publishes everything again in a new session. A track the server refuses now is closed; rejects when the new
+   * session broke too, and everything waits for the next one.
+   */
   async republish(): Promise<void> {
     await Promise.all(
       [...this.#publishers.keys()].map(async (publisher) => {
         try {
           await this.#announce(publisher);
         } catch (error) {
+          const failure = ServiceError.from(error);
+          if (failure.retryable || failure.code === 'aborted') {
+            throw failure;
+          }
           this.#logger.warn(
-            { err: error, track: publisher.options.name },
+            { err: failure, track: publisher.options.name },
             'track could not be published again',
           );
           this.#publishers.delete(publisher);
@@ -166,6 +173,7 @@ export class LocalTracks {
       peer.stopSend(mid);
       throw error;
     } finally {
+      this.#pending.get(publisher.cid)?.reject(new ServiceError('aborted', 'publishing ended'));
       this.#pending.delete(publisher.cid);
     }
   }

@@ -114,8 +114,9 @@ export class RoomLink {
         message: `media did not connect within ${timeoutMs} ms`,
       });
     } catch (error) {
-      this.#peer = undefined;
-      this.#signal = undefined;
+      // A later attempt may already have put its own in place.
+      this.#peer = this.#peer === peer ? undefined : this.#peer;
+      this.#signal = this.#signal === connection ? undefined : this.#signal;
       await connection?.close();
       await peer.close('could not connect');
       throw signal.aborted ? new ServiceError('canceled', 'connecting was cancelled') : error;
