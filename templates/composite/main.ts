@@ -6,7 +6,7 @@ import {
   showError,
   startRecording,
 } from '../shared/page-contract.ts';
-import { onRoomChange, playRoomAudio, roomTiles } from './room-tiles.ts';
+import { onRoomChange, playRoom, roomTiles } from './room-tiles.ts';
 import { StageView } from './stage-view.ts';
 import { mayStart } from './start-rule.ts';
 
@@ -19,7 +19,7 @@ async function main(): Promise<void> {
   const room = new Room({ adaptiveStream: false, dynacast: false, disconnectOnPageLeave: false });
   const view = new StageView(stage, query.layout);
   onRoomChange(room, () => view.setTiles(roomTiles(room)));
-  playRoomAudio(room, document.body);
+  playRoom(room, document.body);
   room.on(RoomEvent.ParticipantMetadataChanged, (_previous, participant) => {
     const layout =
       participant === room.localParticipant ? layoutFromMetadata(participant.metadata) : undefined;
@@ -38,22 +38,32 @@ async function main(): Promise<void> {
 }
 
 function startWhenReady(room: Room, view: StageView): void {
-  let subscribedSinceMs: number | undefined;
+  const hasSubscription = stopwatch();
+  const hasPicture = stopwatch();
   const timer = setInterval(() => {
     const tracks = [...room.remoteParticipants.values()].flatMap((p) => [...p.trackPublications.values()]);
-    if (tracks.some((track) => track.isSubscribed)) {
-      subscribedSinceMs ??= performance.now();
-    }
     const facts = {
-      showsPicture: view.showsPicture,
+      isFlowing: view.isFlowing,
+      pictureForMs: hasPicture(view.showsPicture),
       hasVideo: tracks.some((track) => track.kind === Track.Kind.Video && !track.isMuted),
-      subscribedForMs: subscribedSinceMs === undefined ? undefined : performance.now() - subscribedSinceMs,
+      subscribedForMs: hasSubscription(tracks.some((track) => track.isSubscribed)),
     };
     if (mayStart(facts)) {
       clearInterval(timer);
       startRecording();
     }
   }, START_POLL_MS);
+}
+
+/** How long ago a condition was first seen true. */
+function stopwatch(): (isTrue: boolean) => number | undefined {
+  let sinceMs: number | undefined;
+  return (isTrue) => {
+    if (isTrue) {
+      sinceMs ??= performance.now();
+    }
+    return sinceMs === undefined ? undefined : performance.now() - sinceMs;
+  };
 }
 
 main().catch((error: unknown) => {

@@ -51,9 +51,19 @@ export function onRoomChange(room: Room, changed: () => void): void {
   }
 }
 
-/** Plays every remote sound; what the tab plays is what is recorded. */
-export function playRoomAudio(room: Room, parent: HTMLElement): void {
+/**
+ * How long pictures and sound wait before they are played. A recording is in no hurry: lost packets come again in
+ * time, and with one delay for both, picture and sound are together from the first second. Left to itself,
+ * Chrome starts both at their own least delay and takes many seconds to bring them together.
+ */
+const PLAYOUT_DELAY_MS = 300;
+
+/** Paces every remote track and plays the sounds; what the tab plays is what is recorded. */
+export function playRoom(room: Room, parent: HTMLElement): void {
   room.on(RoomEvent.TrackSubscribed, (track: RemoteTrack) => {
+    if (track.receiver !== undefined) {
+      track.receiver.jitterBufferTarget = PLAYOUT_DELAY_MS;
+    }
     if (track.kind === Track.Kind.Audio) {
       parent.append(track.attach());
     }

@@ -29,6 +29,11 @@ export class StageView {
     return [...this.#views.values()].some((view) => view.showsPicture);
   }
 
+  /** Whether any tile's picture moves by now. */
+  get isFlowing(): boolean {
+    return [...this.#views.values()].some((view) => view.isFlowing);
+  }
+
   setLayout(name: string): void {
     this.#layoutName = name;
     this.#arrange();

@@ -12,6 +12,7 @@ const AVATAR_COLOURS = [
   '#2f7fb8',
   '#a1433f',
 ];
+const FLOWING_FRAMES = 4;
 const MICROPHONE_OFF =
   '<svg viewBox="0 0 24 24"><path d="M3 3l18 18M9 9v3a3 3 0 0 0 5 2.2M15 11V6a3 3 0 0 0-5.7-1.3M5 11a7 7 0 0 0 11 5.7M19 11a7 7 0 0 1-.6 2.8M12 18v3"/></svg>';
 
@@ -24,6 +25,7 @@ export class TileView {
   #video: HTMLVideoElement | undefined;
   #track: RoomTile['videoTrack'];
   #requested = '';
+  #framesShown = 0;
 
   constructor(tile: RoomTile, onPictureChange: () => void) {
     this.#onPictureChange = onPictureChange;
@@ -49,7 +51,12 @@ export class TileView {
   }
 
   get showsPicture(): boolean {
-    return this.element.dataset['picture'] === 'true';
+    return this.#framesShown > 0;
+  }
+
+  /** The first frame comes at once, the next ones after the playout delay: by now it moves. */
+  get isFlowing(): boolean {
+    return this.#framesShown >= FLOWING_FRAMES;
   }
 
   update(tile: RoomTile, placement: Placement, isFull: boolean): void {
@@ -90,6 +97,7 @@ export class TileView {
       this.#track?.detach(this.#video);
       this.#video.remove();
       this.#video = undefined;
+      this.#framesShown = 0;
       this.#set('picture', 'false');
     }
     this.#track = track;
@@ -103,16 +111,28 @@ export class TileView {
     video.muted = true;
     video.playsInline = true;
     video.addEventListener('resize', () => this.#onPictureChange());
-    // The avatar stays until there is a picture: no black flash when someone joins.
-    video.requestVideoFrameCallback(() => {
-      if (video === this.#video) {
-        this.#set('picture', 'true');
-        this.#onPictureChange();
-      }
-    });
+    this.#framesShown = 0;
+    this.#countFrame(video);
     this.element.prepend(video);
     track.attach(video);
     return video;
+  }
+
+  #countFrame(video: HTMLVideoElement): void {
+    video.requestVideoFrameCallback(() => {
+      if (video !== this.#video) {
+        return;
+      }
+      this.#framesShown += 1;
+      if (this.#framesShown === 1) {
+        // The avatar stays until there is a picture: no black flash when someone joins.
+        this.#set('picture', 'true');
+        this.#onPictureChange();
+      }
+      if (this.#framesShown < FLOWING_FRAMES) {
+        this.#countFrame(video);
+      }
+    });
   }
 
   #set(name: string, value: string): void {

@@ -39,6 +39,7 @@ class Recorder {
   #lastKeyUs = -Infinity;
   #lastFrame: VideoFrame | undefined;
   #lastFrameArrivalUs = 0;
+  #quietSinceUs = 0;
   #lastTimestampUs = -Infinity;
   #sequence = 0;
 
@@ -79,6 +80,7 @@ class Recorder {
       this.#lastFrame?.close();
       this.#lastFrame = frame;
       this.#lastFrameArrivalUs = nowUs();
+      this.#quietSinceUs = this.#lastFrameArrivalUs;
       this.#encode(frame, this.#lastFrameArrivalUs);
     }
   }
@@ -108,7 +110,8 @@ class Recorder {
       case 'record':
         this.#recording = true;
         this.#wantKey = true;
-        this.#repeatLast();
+        // The last frame may still show what was before the start signal: the next one comes first.
+        this.#quietSinceUs = nowUs();
         return;
       case 'keyframe':
         this.#wantKey = true;
@@ -160,7 +163,7 @@ class Recorder {
 
   /** Chrome yields no frame while nothing on the page moves; the last one is repeated then. */
   #fill(): void {
-    if (nowUs() - this.#lastFrameArrivalUs >= this.#options.fillIntervalUs) {
+    if (nowUs() - this.#quietSinceUs >= this.#options.fillIntervalUs) {
       this.#repeatLast();
     }
   }
@@ -176,6 +179,7 @@ class Recorder {
     last.close();
     this.#lastFrame = repeated;
     this.#lastFrameArrivalUs = arrivalUs;
+    this.#quietSinceUs = arrivalUs;
     this.#stats.framesFilled += 1;
     this.#encode(repeated, arrivalUs);
   }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { SafeEmitter } from '../../../services/base/events.ts';
 import { createLogger } from '../../../services/base/logger.ts';
-import { CaptureSession } from '../../../services/egress/capture/capture-session.ts';
+import { AUDIO_LATE_US, CaptureSession } from '../../../services/egress/capture/capture-session.ts';
 import type { CaptureSocket, CaptureSocketEvents } from '../../../services/egress/capture/capture-socket.ts';
 import type { RecorderCommand } from '../../../services/egress/capture/recorder-protocol.ts';
 import { systemMonotonicUs } from '../../../services/egress/capture/session-clock.ts';
@@ -60,10 +60,10 @@ describe('CaptureSession', () => {
         data: Uint8Array.of(1),
       });
     };
-    soundAt(startUs + 2_000);
+    soundAt(startUs + AUDIO_LATE_US + 2_000);
     pictureAt(startUs - 33_000, false);
     pictureAt(startUs, true);
-    soundAt(startUs + 12_000);
+    soundAt(startUs + AUDIO_LATE_US + 12_000);
     pictureAt(startUs + 33_300, false);
     await recording;
     expect(video.map(({ ptsUs, key }) => [ptsUs, key])).toEqual([

@@ -65,14 +65,23 @@ describe('PageConsole', () => {
 });
 
 describe('mayStart', () => {
+  const nothing = {
+    isFlowing: false,
+    pictureForMs: undefined,
+    hasVideo: false,
+    subscribedForMs: undefined,
+  };
+
   test.each([
-    [{ showsPicture: true, hasVideo: true, subscribedForMs: 0 }, true],
-    [{ showsPicture: false, hasVideo: false, subscribedForMs: undefined }, false],
-    [{ showsPicture: false, hasVideo: false, subscribedForMs: 400 }, false],
-    [{ showsPicture: false, hasVideo: false, subscribedForMs: 500 }, true],
-    [{ showsPicture: false, hasVideo: true, subscribedForMs: 4_900 }, false],
-    [{ showsPicture: false, hasVideo: true, subscribedForMs: 5_000 }, true],
-  ])('%j → %s', (facts, expected) => {
+    ['nobody publishes', nothing, false],
+    ['a picture moves', { ...nothing, isFlowing: true, hasVideo: true, subscribedForMs: 300 }, true],
+    ['a first frame', { ...nothing, pictureForMs: 100, hasVideo: true, subscribedForMs: 400 }, false],
+    ['a still picture', { ...nothing, pictureForMs: 700, hasVideo: true, subscribedForMs: 900 }, true],
+    ['sound, just now', { ...nothing, subscribedForMs: 400 }, false],
+    ['sound only', { ...nothing, subscribedForMs: 500 }, true],
+    ['video that does not decode yet', { ...nothing, hasVideo: true, subscribedForMs: 4_900 }, false],
+    ['video that never decodes', { ...nothing, hasVideo: true, subscribedForMs: 5_000 }, true],
+  ])('%s', (_name, facts, expected) => {
     expect(mayStart(facts)).toBe(expected);
   });
 });
