@@ -15,7 +15,8 @@ import type { NodeMessage, NodeReply } from './rtmp-passthrough-node.ts';
  * what LiveKit's default preset asks for, done by ffmpeg with the same file in the same run.
  */
 const CLIP_SECONDS = 10;
-const WARM_UP_MS = 5_000;
+/** Code that runs a few hundred times a second takes this long to be compiled for good. */
+const WARM_UP_MS = 20_000;
 const MEASURED_MS = 20_000;
 const TARGET_CORES = 0.03;
 const PICTURE = { width: 1920, height: 1080, framesPerSecond: 30, background: 'motion' } as const;

@@ -3,6 +3,7 @@ import {
   joinAnnexB,
   NAL_TYPE,
   nalType,
+  replaceLengthsByStartCodes,
   splitLengthPrefixed,
   withoutDelimiters,
   type NalLengthSize,
@@ -44,7 +45,8 @@ export class AccessUnitAssembler {
   }
 
   /**
-   * Undefined for an access unit that carries no picture, or that comes before any parameter set.
+   * Undefined for an access unit that carries no picture, or that comes before any parameter set. Takes `data` over:
+   * most frames become Annex B in place.
    * @throws ServiceError malformed when a NAL unit's length lies.
    */
   assemble(data: Uint8Array): AccessUnit | undefined {
@@ -54,6 +56,11 @@ export class AccessUnitAssembler {
       return undefined;
     }
     const key = isKeyframe(all);
+    const filled = all.reduce((sum, nal) => sum + 4 + nal.length, 0) === data.length;
+    if (!key && this.#lengthSize === 4 && filled) {
+      replaceLengthsByStartCodes(data, all);
+      return { nals: all, key, data };
+    }
     const nals = key ? all.filter((nal) => !isParameterSet(nal)) : all;
     const parameterSets = key ? [...this.#sps.values(), ...this.#pps.values()] : [];
     return { nals, key, data: joinAnnexB([...parameterSets, ...nals]) };

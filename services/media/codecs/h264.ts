@@ -86,6 +86,16 @@ export function splitLengthPrefixed(data: Uint8Array, lengthSize: NalLengthSize)
   return nals;
 }
 
+/**
+ * Turns an access unit with four-byte lengths into Annex B without copying: every length becomes a start code.
+ * `nals` must be views into `data` and fill it together with their lengths.
+ */
+export function replaceLengthsByStartCodes(data: Uint8Array, nals: readonly Uint8Array[]): void {
+  for (const nal of nals) {
+    data.set(START_CODE, nal.byteOffset - data.byteOffset - START_CODE.length);
+  }
+}
+
 /** A length-prefixed access unit with four-byte lengths, in one new buffer. */
 export function joinLengthPrefixed(nals: readonly Uint8Array[]): Buffer {
   const out = Buffer.alloc(nals.reduce((sum, nal) => sum + nal.length + 4, 0));

@@ -95,6 +95,22 @@ describe('access units', () => {
     expect(nalsOf(next?.data)).toEqual([[...P_SLICE]]);
   });
 
+  test('every length size and unit that is left out gives the same access unit', () => {
+    const expected = [[...SEI], [...P_SLICE]];
+    const units = configured().assemble(joinLengthPrefixed([SEI, P_SLICE]));
+    expect(nalsOf(units?.data)).toEqual(expected);
+    expect(units?.nals.map((n) => [...n])).toEqual(expected);
+    expect(nalsOf(configured().assemble(joinLengthPrefixed([AUD, SEI, nal(), P_SLICE]))?.data)).toEqual(
+      expected,
+    );
+    const twoBytes = configured();
+    const config = Buffer.from(buildAvcConfig([SPS.baseline], [PPS]));
+    config[4] = 0xfd;
+    twoBytes.configure(config);
+    const short = nal(0, SEI.length, ...SEI, 0, P_SLICE.length, ...P_SLICE);
+    expect(nalsOf(twoBytes.assemble(short)?.data)).toEqual(expected);
+  });
+
   test('newer parameter sets inside the stream replace the old ones, and are not repeated', () => {
     const assembler = configured();
     const newPps = nal(0x68, 0xce, 0x3c, 0x81);
