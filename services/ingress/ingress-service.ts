@@ -1,5 +1,6 @@
 import type { IngressInfo } from '@livekit/protocol';
-import { ServiceError } from '../base/errors.ts';
+import { messageOf, ServiceError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Bus } from '../bus/bus.ts';
 import { IOInfo } from '../bus/rpc-methods.ts';
@@ -10,6 +11,7 @@ import type { RoomAccess } from './room-publisher.ts';
 import type { EncoderConnection, MediaSink, PublishRequest } from './servers/publisher-types.ts';
 import type { RtmpLimits } from './servers/rtmp-limits.ts';
 import { startRtmpServer } from './servers/rtmp-server.ts';
+import { StateReporter } from './state-reporter.ts';
 
 export type IngressOptions = {
   bus: Bus;
@@ -95,6 +97,7 @@ class IngressService {
     } catch (error) {
       this.#sessions.delete(info.ingressId);
       this.#options.logger.error({ err: error, ingressId: info.ingressId }, 'ingress session not started');
+      await this.#reportFailure(info, error);
       throw error;
     }
   }
@@ -102,6 +105,14 @@ class IngressService {
   async close(cause: string): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#sessions.values()].map(async (session) => session?.stop(cause)));
+  }
+
+  /** Who looks at the endpoint sees what its encoder was told. */
+  #reportFailure(info: IngressInfo, error: unknown): Promise<void> {
+    const { bus, logger } = this.#options;
+    const state = new StateReporter(bus, info, newId('RT_'), logger, () => undefined);
+    state.setStatus('error', messageOf(error));
+    return state.report();
   }
 
   async #lookUp(streamKey: string): Promise<IngressInfo> {

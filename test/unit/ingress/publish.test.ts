@@ -273,6 +273,25 @@ describe('video pipeline', () => {
     expect(verdicts).toEqual([{ mode: 'passthrough' }]);
   });
 
+  test('B-frames that show up late pass until the next key frame, in rising time, and are transcoded from there', () => {
+    const { video, packets, verdicts } = pipeline();
+    video.push(0, config(SPS.baseline));
+    const at = (dtsMs: number, compositionMs: number, unit: Uint8Array): void => {
+      const data = joinLengthPrefixed([unit]);
+      video.push(dtsMs * 1_000, body({ packet: 'frame', key: false, compositionMs, data }));
+    };
+    at(0, 0, IDR);
+    at(33, 66, P_SLICE);
+    at(66, 0, B_SLICE);
+    at(99, 0, P_SLICE);
+    expect(verdicts).toEqual([{ mode: 'passthrough' }]);
+    expect(packets.map(({ ptsUs }) => ptsUs)).toEqual([0, 99_000, 100_000, 101_000]);
+    at(132, 0, IDR);
+    at(165, 0, P_SLICE);
+    expect(verdicts.at(-1)).toEqual({ mode: 'transcode', reason: 'B-frames' });
+    expect(packets).toHaveLength(4);
+  });
+
   test('a second, equal sequence header changes nothing; a lying one ends the session', () => {
     const { video, packets } = pipeline();
     video.push(0, config(SPS.baseline));

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { pino } from 'pino';
 import { ServiceError } from '../../../services/base/errors.ts';
 import { redactValue } from '../../../services/base/redact.ts';
@@ -51,6 +51,7 @@ function encoder({ ingress }: IngressHarness, key = STREAM_KEY): RtmpClient {
 }
 
 afterEach(async () => {
+  vi.useRealTimers();
   clients.splice(0).forEach((client) => {
     client.close();
   });
@@ -92,6 +93,22 @@ test.each([
   await expect(call(running.bus)).rejects.toThrow('no response from servers');
 });
 
+test('the state is refreshed every 5 s with what the encoder sends', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const running = await start();
+  const client = encoder(running).video(0, CONFIG).video(0, KEY_FRAME);
+  const first = await running.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
+  for (let second = 1; second <= 6; second++) {
+    client.video(second * 1_000, KEY_FRAME);
+    await running.room.until(() => running.room.packets('video').length > second);
+    await vi.advanceTimersByTimeAsync(1_000);
+  }
+  const fresh = running.states.filter(({ updatedAt }) => updatedAt > first.updatedAt);
+  expect(fresh.length).toBeGreaterThanOrEqual(2);
+  expect(fresh.at(-1)).toMatchObject({ status: ENDPOINT_PUBLISHING, video: { width: 642, height: 362 } });
+  expect(fresh.at(-1)?.video?.averageBitrate).toBeGreaterThan(0);
+});
+
 test('a room that cannot be joined is an ERROR that the encoder hears too', async () => {
   const running = await start();
   running.room.joinError = new ServiceError('unavailable', 'no SFU at ws://127.0.0.1:1');
@@ -106,6 +123,7 @@ test('an endpoint without a room refuses before anything starts', async () => {
   const running = await start({ info: { roomName: '' } });
   const client = encoder(running);
   expect((await client.status()).description).toBe('invalid ingress: no room name');
+  expect(running.states).toMatchObject([{ status: ENDPOINT_ERROR, error: 'invalid ingress: no room name' }]);
   expect(running.ingress.activeIngressIds()).toEqual([]);
 });
 
