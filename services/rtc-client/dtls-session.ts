@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { DtlsClient, DtlsServer, RTCDtlsTransport, type DtlsSocket } from 'werift';
 import { ServiceError } from '../base/errors.ts';
+import { guardDtlsHandshake } from '../media/rtp/dtls-handshake-guard.ts';
 import { SRTP_PROFILES, SRTP_PROFILE_PREFERENCE, SrtpSession, srtpProfileById } from '../media/rtp/srtp.ts';
 
 type WeriftOptions = ConstructorParameters<typeof DtlsClient>[0];
@@ -35,6 +35,7 @@ export class DtlsSession {
   onClosed: (cause: string) => void = () => undefined;
   readonly #role: 'client' | 'server';
   readonly #socket: DtlsSocket;
+  #remoteFingerprint = '';
   readonly #carrier: {
     type: string;
     closed: boolean;
@@ -73,6 +74,10 @@ export class DtlsSession {
       options.role === 'client'
         ? new DtlsClient(config)
         : new DtlsServer({ ...config, certificateRequest: true });
+    guardDtlsHandshake(this.#socket, {
+      localRole: options.role,
+      fingerprint: () => this.#remoteFingerprint,
+    });
     this.#socket.onData.subscribe((data) => this.onApplicationData(data));
     this.#socket.onClose.subscribe(() => this.onClosed('the peer closed DTLS'));
   }
@@ -83,13 +88,18 @@ export class DtlsSession {
   }
 
   /**
-   * Resolves with the SRTP session once the handshake is done and the peer's certificate matches the fingerprint from
-   * signalling. The caller has the time limit. @throws ServiceError unavailable | permission_denied.
+   * Resolves with the SRTP session once the handshake is done and the peer has proved to hold the certificate whose
+   * fingerprint came by signalling. The caller has the time limit. @throws ServiceError unavailable | unauthenticated.
    */
   async handshake(remoteFingerprint: string): Promise<SrtpSession> {
+    this.#remoteFingerprint = remoteFingerprint;
     await new Promise<void>((resolve, reject) => {
       const fail = (error: unknown): void => {
-        reject(new ServiceError('unavailable', 'the DTLS handshake failed', { cause: error }));
+        reject(
+          error instanceof ServiceError
+            ? error
+            : new ServiceError('unavailable', 'the DTLS handshake failed', { cause: error }),
+        );
       };
       this.#socket.onConnect.once(() => resolve());
       this.#socket.onError.once(fail);
@@ -97,15 +107,6 @@ export class DtlsSession {
         this.#socket.connect().catch(fail);
       }
     });
-    const certificate = this.#socket.remoteCertificate;
-    const digest = certificate === undefined ? '' : createHash('sha256').update(certificate).digest('hex');
-    if (digest.toUpperCase() !== remoteFingerprint.replaceAll(':', '').toUpperCase()) {
-      throw new ServiceError(
-        'permission_denied',
-        'the DTLS certificate does not match the fingerprint from signalling',
-        { blame: 'destination' },
-      );
-    }
     const profile = srtpProfileById(this.#socket.srtp.srtpProfile ?? 0);
     if (profile === undefined) {
       throw new ServiceError('unavailable', 'the server agreed to none of our SRTP profiles');

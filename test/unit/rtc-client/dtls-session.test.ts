@@ -42,7 +42,7 @@ describe('DtlsSession', () => {
     const { client, server, fingerprint } = await pair();
     const wrong = fingerprint.replace(/^../, fingerprint.startsWith('00') ? '01' : '00');
     const [refused] = await Promise.allSettled([client.handshake(wrong), server.handshake(fingerprint)]);
-    expect(refused).toMatchObject({ status: 'rejected', reason: { code: 'permission_denied' } });
+    expect(refused).toMatchObject({ status: 'rejected', reason: { code: 'unauthenticated' } });
     client.close();
     server.close();
   });
