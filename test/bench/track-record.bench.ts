@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createSocket } from 'node:dgram';
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,7 +17,8 @@ import { processTreeCpuS } from '../support/process-cpu.ts';
 import { startSfuServer } from '../support/sfu-server.ts';
 
 const FFMPEG = process.env['FFMPEG_PATH'] ?? 'ffmpeg';
-const WARM_UP_S = 4;
+/** Long enough for the compiler of both sides to settle. */
+const WARM_UP_S = 10;
 const MEASURED_S = Number(process.env['BENCH_SECONDS'] ?? 20);
 const UNIT = 'CPU s / media s';
 const TARGET = 0.01;
@@ -109,13 +110,19 @@ async function measureFfmpeg(clip: Clip, codec: Codec, args: string[]): Promise<
     return child;
   };
   try {
-    const input = await writeElementary(clip, codec, dir);
+    const input = await writeTrack(clip, codec, dir);
+    const recording = path.join(dir, 'recording');
     const sdp = path.join(dir, 'stream.sdp');
     const address = `rtp://127.0.0.1:${await freeEvenPort()}`;
-    start('-re', '-stream_loop', '-1', ...input, '-c', 'copy', '-f', 'rtp', '-sdp_file', sdp, address);
+    start('-re', '-stream_loop', '-1', '-i', input, '-c', 'copy', '-f', 'rtp', '-sdp_file', sdp, address);
     await waitForFile(sdp);
-    const receiver = start('-protocol_whitelist', 'file,udp,rtp', '-i', sdp, ...args, path.join(dir, 'out'));
-    return await coresOf(receiver.pid ?? 0);
+    const receiver = start('-protocol_whitelist', 'file,udp,rtp', '-i', sdp, ...args, recording);
+    const cores = await coresOf(receiver.pid ?? 0);
+    const { size } = await stat(recording);
+    if (receiver.exitCode !== null || size === 0) {
+      throw new Error(`the baseline did not record ${codec}`);
+    }
+    return cores;
   } finally {
     await Promise.all(
       processes.map(async (child) => {
@@ -128,29 +135,29 @@ async function measureFfmpeg(clip: Clip, codec: Codec, args: string[]): Promise<
   }
 }
 
-/** The clip as a file ffmpeg can loop. */
-async function writeElementary(clip: Clip, codec: Codec, dir: string): Promise<string[]> {
-  if (codec === 'h264') {
-    const file = path.join(dir, 'clip.h264');
-    await writeFile(file, Buffer.concat(clip.video.map(({ data }) => data)));
-    return ['-f', 'h264', '-framerate', '30', '-i', file];
-  }
-  const file = path.join(dir, 'clip.ogg');
+/** One track of the clip as a file that ffmpeg can loop. */
+async function writeTrack(clip: Clip, codec: Codec, dir: string): Promise<string> {
+  const kind = codec === 'h264' ? 'video' : 'audio';
+  const file = path.join(dir, codec === 'h264' ? 'clip.mp4' : 'clip.ogg');
   const muxer = createMuxer({
-    container: 'ogg',
-    kinds: ['audio'],
+    container: codec === 'h264' ? 'mp4-fragmented' : 'ogg',
+    kinds: [kind],
     sink: await openFileSink(file),
     logger: createLogger({ level: 'silent' }),
     onError: (error) => {
       throw error;
     },
   });
-  muxer.addTrack({ kind: 'audio', codec: 'opus', sampleRateHz: 48_000, channels: 2 });
-  for (const packet of clip.audio) {
-    muxer.write({ ...packet, kind: 'audio', dtsUs: packet.ptsUs });
+  muxer.addTrack(
+    kind === 'video'
+      ? { kind, codec: 'h264', width: clip.width, height: clip.height }
+      : { kind, codec: 'opus', sampleRateHz: 48_000, channels: 2 },
+  );
+  for (const packet of clip[kind]) {
+    muxer.write({ ...packet, kind, dtsUs: packet.ptsUs });
   }
   await muxer.finish();
-  return ['-i', file];
+  return file;
 }
 
 /** CPU seconds per second of a process tree over the measuring time. */

@@ -17,6 +17,8 @@ import { opusHead, silenceFor } from './opus-frames.ts';
 import { WriteQueue } from './write-queue.ts';
 
 const OGG_PAGE_S = 1;
+/** How far the file may be behind. */
+const BATCH_US = 500_000;
 /** Opus frames start within this of their place; a larger hole in an Ogg stream is filled. */
 const OGG_GAP_US = 30_000;
 const WEBM_VIDEO = { vp8: 'vp8', vp9: 'vp09.00.10.08' } as const;
@@ -39,6 +41,8 @@ export class MediabunnyMuxer implements Muxer {
   #baseUs: number | undefined;
   #lastPtsUs = -Infinity;
   #endUs = 0;
+  #batch: { item: MediabunnyPacket; isFirst: boolean }[] = [];
+  #batchStartUs = 0;
   #packets = 0;
   #droppedPackets = 0;
   #failed = false;
@@ -98,6 +102,9 @@ export class MediabunnyMuxer implements Muxer {
   }
 
   async #finish(): Promise<void> {
+    if (this.#add !== undefined) {
+      this.#writeBatch(this.#add);
+    }
     await this.#tail;
     if (this.#output?.state === 'started' && !this.#queue.failed) {
       await this.#output.finalize();
@@ -130,10 +137,25 @@ export class MediabunnyMuxer implements Muxer {
       ptsUs / 1e6,
       packet.durationUs / 1e6,
     );
+    this.#batch.push({ item, isFirst });
+    if (this.#endUs - this.#batchStartUs >= BATCH_US) {
+      this.#writeBatch(add);
+    }
+  }
+
+  /** Packets go to mediabunny together: one at a time they would cost more than receiving them. */
+  #writeBatch(add: Add): void {
+    const batch = this.#batch;
+    this.#batch = [];
+    this.#batchStartUs = this.#endUs;
     this.#tail = this.#tail
-      .then(() => add(item, isFirst))
+      .then(async () => {
+        for (const { item, isFirst } of batch) {
+          await add(item, isFirst);
+        }
+      })
       .catch((error: unknown) => {
-        this.#droppedPackets++;
+        this.#droppedPackets += batch.length;
         if (!this.#failed) {
           this.#failed = true;
           this.#options.onError(ServiceError.from(error));
