@@ -21,6 +21,8 @@ const RECORDER_TOKEN_TTL_S = 24 * 3600;
 const CREATE_TIMEOUT_MS = 15_000;
 const DEFAULT_START_SIGNAL_TIMEOUT_MS = 30_000;
 const DEFAULT_TRACK_WAIT_MS = 30_000;
+/** A handler needs about 150 MB; every buffer in it is bounded far below this. */
+const DEFAULT_MAX_HANDLER_RSS_BYTES = 1 << 30;
 
 export type EgressServiceOptions = {
   bus: Bus;
@@ -216,7 +218,7 @@ class Service implements EgressService {
       handlerEntry,
       tmpDir,
       rescueDir: path.join(path.resolve(this.#options.storage.recordingsDir), 'undelivered'),
-      maxRssBytes: this.#options.maxHandlerRssBytes ?? 0,
+      maxRssBytes: this.#options.maxHandlerRssBytes ?? DEFAULT_MAX_HANDLER_RSS_BYTES,
       logger,
       tools: {
         ffmpegPath: tools.ffmpegPath,
@@ -230,9 +232,14 @@ class Service implements EgressService {
         reporter.report(update);
       },
     });
-    const unserve = await bus.serve(EgressHandler.stopEgress, () => job.stop('stop_requested'), {
-      topic: egressId,
-    });
+    const topic = egressId;
+    const served = await Promise.all([
+      bus.serve(EgressHandler.stopEgress, () => job.stop('stop_requested'), { topic }),
+      bus.serve(EgressHandler.updateStream, () => Promise.reject(notStreaming()), { topic }),
+    ]);
+    const unserve = async (): Promise<void> => {
+      await Promise.all(served.map((unregister) => unregister()));
+    };
     this.#running.set(egressId, { job, reporter, unserve });
     const cleaning = job.ended.then(() => this.#remove(egressId));
     this.#cleaning.add(cleaning);
@@ -248,4 +255,9 @@ class Service implements EgressService {
     await running?.unserve();
     await (this.#isDraining ? running?.reporter.close() : running?.reporter.flush());
   }
+}
+
+/** LiveKit's text. */
+function notStreaming(): ServiceError {
+  return new ServiceError('invalid_argument', 'UpdateStream called on non-streaming egress');
 }

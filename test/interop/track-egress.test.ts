@@ -5,7 +5,7 @@ import { DirectFileOutput, EgressStatus, S3Upload, TrackEgressRequest } from '@l
 import { ALL_FORMATS, EncodedPacketSink, FilePathSource, Input } from 'mediabunny';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createLogger } from '../../services/base/logger.ts';
-import { RoomInternal } from '../../services/bus/rpc-methods.ts';
+import { EgressHandler, RoomInternal } from '../../services/bus/rpc-methods.ts';
 import { joinLengthPrefixed, splitAnnexB } from '../../services/media/codecs/h264.ts';
 import type { AudioFormat, EncodedPacket, VideoFormat } from '../../services/model/packet.ts';
 import type { RoomClient, TrackPublisher } from '../../services/rtc-client/room-client-types.ts';
@@ -185,6 +185,16 @@ describe('track egress', () => {
     const { egressId, started } = record(to.trackSid, 'ends.ogg', { disableManifest: true });
     await started;
     await node.reached(egressId, EGRESS_ACTIVE);
+    await expect(
+      server.bus.request(
+        EgressHandler.updateStream,
+        { egressId, addOutputUrls: ['rtmp://x/y/z'] },
+        { topic: egressId },
+      ),
+    ).rejects.toMatchObject({
+      code: 'invalid_argument',
+      message: 'UpdateStream called on non-streaming egress',
+    });
     await play(tracks.opus, to, 60);
     await to.unpublish();
     const info = await node.reached(egressId, EGRESS_COMPLETE);
