@@ -16,6 +16,7 @@ import { startEgress } from '../egress/egress-service.ts';
 import { startIngress } from '../ingress/ingress-service.ts';
 import { startSfu } from '../sfu/sfu-service.ts';
 import { advertisedAddresses, isLoopbackOnly, mediaBindAddress, publicHost, selfHost } from './addresses.ts';
+import { observeServices } from './service-metrics.ts';
 import type { Tools } from './tools.ts';
 import { VERSION } from './version.ts';
 
@@ -166,6 +167,11 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
       templatesDir: path.join(PROJECT_DIR, 'dist', 'templates'),
       cpuCost: { roomComposite: config.egress.cpu_cost.room_composite, track: config.egress.cpu_cost.track },
       maxCpuUtilization: config.egress.max_cpu_utilization,
+    });
+    observeServices(metrics, {
+      bus,
+      activeIngressIds: () => ingress.activeIngressIds(),
+      egressJobs: () => egress.jobs(),
     });
     started('egress', {
       close: async (cause) => {

@@ -4,6 +4,9 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { sampleConfig } from '../../services/base/config/sample.ts';
+import { createMetrics } from '../../services/base/metrics/metrics.ts';
+import { MemoryBus } from '../../services/bus/memory-bus.ts';
+import { observeServices } from '../../services/cli/service-metrics.ts';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
 const read = (file: string): Promise<string> => readFile(path.join(root, file), 'utf8');
@@ -25,6 +28,19 @@ describe('project files', () => {
 
   it('keeps the lockfile free of download addresses, so that any registry mirror works', async () => {
     expect(await read('package-lock.json')).not.toContain('"resolved": "http');
+  });
+
+  it('documents every metric, and no other', async () => {
+    const metrics = createMetrics({ nodeId: 'ND_test', processMetrics: false });
+    observeServices(metrics, { bus: new MemoryBus(), activeIngressIds: () => [], egressJobs: () => [] });
+    const own = [...(await read('services/api/twirp-mount.ts')).matchAll(/'(livekit_\w+)'/g)].map(
+      (match) => match[1],
+    );
+    const names = [...metrics.names(), ...own].sort();
+    const documented = [...(await read('docs/metrics.md')).matchAll(/`(livekit_\w+)`/g)].map(
+      (match) => match[1],
+    );
+    expect(documented.sort()).toEqual(names);
   });
 
   it('explains every command of the program in its help', async () => {

@@ -7,6 +7,8 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 export type Metrics = {
   /** Prometheus text format. */
   render(): Promise<{ contentType: string; text: string }>;
+  /** Of everything registered so far. */
+  names(): string[];
   counter<Label extends string>(name: string, help: string, labels?: readonly Label[]): Counter<Label>;
   histogram<Label extends string>(
     name: string,
@@ -26,6 +28,7 @@ export function createMetrics(options: { nodeId: string; processMetrics?: boolea
   }
   return {
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    names: () => registry.getMetricsAsArray().map((metric) => metric.name),
     counter: (name, help, labels = []) =>
       new Counter({ name, help, labelNames: [...labels], registers: [registry] }),
     histogram: (name, help, buckets, labels = []) =>
