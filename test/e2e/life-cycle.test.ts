@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DirectFileOutput, EgressStatus, EncodedFileOutput, type EgressInfo } from 'livekit-server-sdk';
@@ -55,14 +55,13 @@ describe('life cycle', () => {
     { timeout: 150_000 },
     async () => {
       const { egress, reach, rooms, sluice } = use();
-      const before = new Set(await sluice.descendants());
       const victim = await startTrack('victim');
       await reach(victim.egressId, EGRESS_ACTIVE);
-      const victimPids = (await sluice.descendants()).filter((pid) => !before.has(pid));
+      const handler = (await sluice.descendants()).find(({ command }) => command.includes('egress-handler'));
       const survivor = await startTrack('survivor');
       await reach(survivor.egressId, EGRESS_ACTIVE);
       await delay(RECORD_MS);
-      process.kill(await firstHandler(victimPids), 'SIGKILL');
+      process.kill(handler?.pid ?? expect.fail('no handler process'), 'SIGKILL');
       expect((await reach(victim.egressId, EGRESS_FAILED)).error).not.toBe('');
       expect((await reach(survivor.egressId, EGRESS_ACTIVE)).error).toBe('');
       const obs = (await rooms.listParticipants(ROOM)).find(({ identity }) => identity === 'obs');
@@ -74,14 +73,3 @@ describe('life cycle', () => {
     },
   );
 });
-
-/** The job's handler among the processes that came with it. */
-async function firstHandler(pids: number[]): Promise<number> {
-  for (const pid of pids) {
-    const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    if (commandLine.includes('egress-handler')) {
-      return pid;
-    }
-  }
-  throw new Error('no egress handler process found');
-}

@@ -25,7 +25,7 @@ export type SluiceProcess = {
   /** Sends the signal and resolves with the exit code. */
   end(signal?: 'SIGINT' | 'SIGTERM'): Promise<number | null>;
   /** Processes that belong to it right now (itself excluded), whatever their parent is by now. */
-  descendants(): Promise<number[]>;
+  descendants(): Promise<{ pid: number; command: string }[]>;
   /** Ends it if it still runs and removes its folders. */
   cleanUp(): Promise<void>;
 };
@@ -138,13 +138,14 @@ async function announcedUrl(
 }
 
 /** Children inherit the environment, so the marker finds them even after their parent ended. Linux only. */
-async function processesMarked(marker: string, except: number): Promise<number[]> {
+async function processesMarked(marker: string, except: number): Promise<{ pid: number; command: string }[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
-  const found: number[] = [];
+  const found: { pid: number; command: string }[] = [];
   for (const pid of pids) {
     const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
     if (pid !== except && environment.split('\0').includes(marker)) {
-      found.push(pid);
+      const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+      found.push({ pid, command: command.replaceAll('\0', ' ').slice(0, 200) });
     }
   }
   return found;
