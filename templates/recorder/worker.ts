@@ -1,4 +1,5 @@
 import { HEADER_BYTES, writeHeader } from '../../services/egress/capture/packet-framing.ts';
+import { PcmBatch, type PcmMessage } from './pcm-batch.ts';
 import type {
   RecorderCommand,
   RecorderEvent,
@@ -34,6 +35,7 @@ class Recorder {
     framesDropped: 0,
     pcmDropped: 0,
   };
+  readonly #pcm = new PcmBatch((pcm) => this.#sendPcm(pcm));
   #recording = false;
   #wantKey = true;
   #lastKeyUs = -Infinity;
@@ -97,7 +99,9 @@ class Recorder {
         isFirst = false;
         this.#tell({ type: 'audio', sampleRateHz: samples.sampleRate });
       }
-      this.#sendPcm(samples);
+      if (this.#recording) {
+        this.#pcm.add(samples);
+      }
       samples.close();
     }
   }
@@ -199,29 +203,15 @@ class Recorder {
     this.#socket.send(message);
   }
 
-  #sendPcm(samples: AudioData): void {
-    if (!this.#recording) {
-      return;
-    }
+  #sendPcm({ sampleRateHz, captureUs, message }: PcmMessage): void {
     if (this.#socket.bufferedAmount > MAX_SOCKET_BACKLOG_BYTES) {
       this.#stats.pcmDropped += 1;
       return;
     }
-    const { numberOfFrames, numberOfChannels, sampleRate, timestamp } = samples;
-    const message = new Uint8Array(HEADER_BYTES + numberOfFrames * 4);
-    const interleaved = new DataView(message.buffer, HEADER_BYTES);
-    const plane = new Float32Array(numberOfFrames);
-    for (let channel = 0; channel < 2; channel += 1) {
-      samples.copyTo(plane, { planeIndex: Math.min(channel, numberOfChannels - 1), format: 'f32-planar' });
-      for (let index = 0; index < numberOfFrames; index += 1) {
-        const level = Math.max(-1, Math.min(1, plane[index] ?? 0));
-        interleaved.setInt16((index * 2 + channel) * 2, Math.round(level * 32_767), true);
-      }
-    }
     writeHeader(message, {
       kind: 'pcm',
-      sampleRateHz: sampleRate,
-      captureUs: timestamp,
+      sampleRateHz,
+      captureUs,
       arrivalUs: nowUs(),
       sequence: this.#sequence++,
     });
@@ -231,6 +221,7 @@ class Recorder {
   async #stop(): Promise<void> {
     this.#repeatLast();
     this.#recording = false;
+    this.#pcm.flush();
     if (this.#encoder.state === 'configured') {
       await this.#encoder.flush();
     }
