@@ -11,6 +11,7 @@ import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { ingressSettings } from './ingress-settings.ts';
 import { AudioPipeline } from './publish/audio-pipeline.ts';
 import { EncoderClock } from './publish/encoder-clock.ts';
+import { LipSyncGate } from './publish/lip-sync-gate.ts';
 import { RateMeter } from './publish/rate-meter.ts';
 import { VideoPipeline } from './publish/video-pipeline.ts';
 import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
@@ -42,6 +43,9 @@ export class IngressSession implements MediaSink {
   readonly #video: VideoPipeline;
   readonly #audio: AudioPipeline;
   readonly #clock = new EncoderClock();
+  readonly #gate = new LipSyncGate((packet) => {
+    this.#room.write(packet);
+  });
   readonly #videoMeter = new RateMeter(monotonicUs());
   readonly #audioMeter = new RateMeter(monotonicUs());
   #handlers: Unregister[] = [];
@@ -142,7 +146,7 @@ export class IngressSession implements MediaSink {
       this.#room.publish(format);
     };
     const write = (packet: EncodedPacket): void => {
-      this.#room.write(packet);
+      this.#gate.write(packet);
     };
     this.#video.events.on('format', publish);
     this.#video.events.on('packet', write);
@@ -217,6 +221,7 @@ export class IngressSession implements MediaSink {
         this.#logger.warn({ cause, err: failure }, 'ingress session failed');
       }
       await Promise.allSettled([this.#video.close(), this.#audio.close()]);
+      this.#gate.close();
       await this.#room.close(cause);
       this.#state.setStatus(failure === undefined ? 'inactive' : 'error', failure && messageOf(failure));
       await this.#state.report();

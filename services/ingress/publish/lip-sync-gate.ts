@@ -1,0 +1,68 @@
+import { monotonicUs } from '../../base/clock.ts';
+import type { EncodedPacket } from '../../model/packet.ts';
+
+/** Longest wait of a picture for its sound; transcoding AAC takes 30 to 60 ms. */
+const MAX_HOLD_US = 150_000;
+/** Sound that paused this long is no longer waited for. */
+const SOUND_STALE_US = 500_000;
+
+type Held = { packet: EncodedPacket; deadlineUs: number };
+
+/**
+ * Lets picture and sound of one moment leave together. Sound is transcoded and comes out later than a picture that
+ * passes through; receivers would have to learn the difference from sender reports, for which Chrome takes many
+ * seconds – seconds in which a recording is out of sync.
+ */
+export class LipSyncGate {
+  readonly #forward: (packet: EncodedPacket) => void;
+  #held: Held[] = [];
+  /** End of the sound sent so far, on the session clock. */
+  #soundUntilUs = Number.NEGATIVE_INFINITY;
+  #soundSeenUs = Number.NEGATIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(forward: (packet: EncodedPacket) => void) {
+    this.#forward = forward;
+  }
+
+  write(packet: EncodedPacket): void {
+    if (packet.kind === 'audio') {
+      this.#forward(packet);
+      this.#soundUntilUs = Math.max(this.#soundUntilUs, packet.ptsUs + packet.durationUs);
+      this.#soundSeenUs = monotonicUs();
+    } else {
+      this.#held.push({ packet, deadlineUs: monotonicUs() + MAX_HOLD_US });
+    }
+    this.#release();
+  }
+
+  /** Drops what is held. */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#held = [];
+  }
+
+  #release(): void {
+    const nowUs = monotonicUs();
+    const isSoundStale = nowUs - this.#soundSeenUs > SOUND_STALE_US;
+    for (
+      let next = this.#held[0];
+      next !== undefined &&
+      (isSoundStale || next.packet.ptsUs <= this.#soundUntilUs || nowUs >= next.deadlineUs);
+      next = this.#held[0]
+    ) {
+      this.#held.shift();
+      this.#forward(next.packet);
+    }
+    clearTimeout(this.#timer);
+    const [waiting] = this.#held;
+    if (waiting !== undefined) {
+      this.#timer = setTimeout(
+        () => {
+          this.#release();
+        },
+        Math.max(1, (waiting.deadlineUs - nowUs) / 1000),
+      );
+    }
+  }
+}
