@@ -86,6 +86,10 @@ describe('walking skeleton', () => {
     expect(Number(result?.size)).toBe(Number(probe.format.size));
     const report = await analyzeFlashBeep(file);
     const measured = JSON.stringify({ ...report, flashesS: undefined, beepsS: undefined });
+    console.info(
+      `composite: ${report.uniqueFps.toFixed(1)} unique fps, A/V ${report.medianOffsetMs.toFixed(0)} ms (median), ` +
+        `flashes ${report.flashRatio.toFixed(2)}, beeps ${report.beepRatio.toFixed(2)}`,
+    );
     expect(report.durationS, measured).toBeGreaterThan(RECORD_MS / 1000 - 3);
     expect(report.flashRatio, measured).toBeGreaterThanOrEqual(0.95);
     expect(report.beepRatio, measured).toBeGreaterThanOrEqual(0.95);
