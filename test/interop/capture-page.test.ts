@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createPageSource } from '../../services/egress/sources/page-source.ts';
 import {
@@ -98,6 +99,23 @@ describe('a page that stands still', () => {
     expect(recording.ends).toEqual([{ reason: 'source_closed' }]);
     expect(recording.video.at(-1)?.ptsUs).toBeLessThan(5_000_000);
   });
+});
+
+test('a page from another host reaches a room on this machine, and its dialogs stop nothing', async () => {
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((address) => address?.family === 'IPv4' && !address.internal);
+  if (outside === undefined) {
+    return; // a machine without a network has no other host
+  }
+  const page = `<!doctype html><script>alert('hello');
+    fetch('${pages.url}/still', { mode: 'no-cors' }).then(() => console.log('START_RECORDING'));</script>`;
+  const elsewhere = await startPageServer({ '/': page }, outside.address);
+  try {
+    await start(elsewhere.url, { startTimeoutMs: 8_000 });
+  } finally {
+    await elsewhere.close();
+  }
 });
 
 describe('failures', () => {

@@ -130,6 +130,7 @@ export type PageServer = { url: string; close(): Promise<void> };
 /** Serves pages by path; a handler may answer as it likes. */
 export async function startPageServer(
   pages: Record<string, string | ((response: ServerResponse) => void)>,
+  bindAddress = '127.0.0.1',
 ): Promise<PageServer> {
   const server = createServer((request, response) => {
     const page = pages[(request.url ?? '/').split('?', 1)[0] ?? '/'];
@@ -141,9 +142,9 @@ export async function startPageServer(
       page(response);
     }
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, bindAddress, resolve));
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://${bindAddress}:${(server.address() as AddressInfo).port}`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -128,7 +128,13 @@ class PageSource implements EgressSource {
     page.on('error', (error) => {
       this.#die(pageCrashed(error));
     });
-    await this.#console.attach(await page.createCDPSession());
+    // A dialog would stop the page until somebody answers, and nobody sits here; downloads would fill the disk.
+    page.on('dialog', (dialog) => {
+      void dialog.dismiss().catch(() => undefined);
+    });
+    const session = await page.createCDPSession();
+    await session.send('Browser.setDownloadBehavior', { behavior: 'deny' });
+    await this.#console.attach(session);
     this.#console.events.on('end_recording', () => {
       this.#end();
     });
