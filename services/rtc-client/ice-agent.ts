@@ -1,4 +1,4 @@
-import type { Socket } from 'node:dgram';
+import type { RemoteInfo, Socket } from 'node:dgram';
 import { IceCandidate, candidateToSdp, RTCIceGatherer, RTCIceTransport } from 'werift';
 import type { Logger } from '../base/logger.ts';
 
@@ -198,6 +198,25 @@ export class IceAgent {
   }
 
   /**
+   * Media and DTLS go straight to us; werift sees STUN only (first byte below 20, RFC 7983). Its own way is four events
+   * and a STUN parse for each packet. SRTP and DTLS authenticate what arrives, so no address has to be compared.
+   */
+  #receiveDirectly(socket: Socket): void {
+    const [forward] = socket.listeners('message') as ((datagram: Buffer, from: RemoteInfo) => void)[];
+    if (forward === undefined) {
+      return;
+    }
+    socket.off('message', forward);
+    socket.on('message', (datagram, from) => {
+      if ((datagram[0] ?? 0) >= 20) {
+        this.onDatagram(datagram);
+      } else {
+        forward(datagram, from);
+      }
+    });
+  }
+
+  /**
    * werift puts no 'error' listener on its UDP sockets, so an unreachable network would end the process; and its
    * receive buffers have the system's default size.
    */
@@ -209,6 +228,7 @@ export class IceAgent {
         continue;
       }
       this.#hardened.add(socket);
+      this.#receiveDirectly(socket);
       socket.on('error', (error) => this.#logger.debug({ err: error }, 'UDP socket error'));
       try {
         socket.setRecvBufferSize(SOCKET_BUFFER_BYTES);

@@ -22,7 +22,7 @@ export type RtcpExchangeOptions = {
 };
 
 const REPORT_INTERVAL_MS = 1000;
-const FEEDBACK_INTERVAL_MS = 50;
+const FEEDBACK_INTERVAL_US = 50_000;
 const MAX_REPORTS = 31;
 
 /** All RTCP of the connection: reports in both directions, feedback to streams, bandwidth feedback to the server. */
@@ -34,7 +34,7 @@ export class RtcpExchange {
   #remb = false;
   #receivedBytes = 0;
   #reportTimer: NodeJS.Timeout | undefined;
-  #feedbackTimer: NodeJS.Timeout | undefined;
+  #nextFeedbackUs = 0;
 
   constructor(options: RtcpExchangeOptions) {
     this.#options = options;
@@ -48,18 +48,22 @@ export class RtcpExchange {
 
   start(): void {
     this.#reportTimer ??= setInterval(() => this.#reportAll(), REPORT_INTERVAL_MS);
-    this.#feedbackTimer ??= setInterval(() => this.#sendTransportFeedback(), FEEDBACK_INTERVAL_MS);
   }
 
   stop(): void {
     clearInterval(this.#reportTimer);
-    clearInterval(this.#feedbackTimer);
   }
 
   onRtp(packet: Buffer): void {
     this.#receivedBytes += packet.length;
     if (this.#transportCcId !== 0) {
       this.#feedback.onPacket(packet, this.#transportCcId);
+      // Sent by the packets themselves: a timer would wake the process twenty times a second for nothing.
+      const nowUs = monotonicUs();
+      if (nowUs >= this.#nextFeedbackUs) {
+        this.#nextFeedbackUs = nowUs + FEEDBACK_INTERVAL_US;
+        this.#sendTransportFeedback();
+      }
     }
   }
 
@@ -116,6 +120,7 @@ export class RtcpExchange {
   }
 
   #reportAll(): void {
+    this.#sendTransportFeedback();
     const { localSsrc, router, sendRtcp } = this.#options;
     for (const entry of this.#options.sends()) {
       this.sendSenderReport(entry);

@@ -17,6 +17,11 @@ import { exitError, spawnFfmpeg, type FfmpegProcess } from './run.ts';
 
 const MAX_BACKLOG_BYTES = 4_000_000;
 const CLOSE_TIMEOUT_MS = 5_000;
+/**
+ * Input is handed over in pieces of this length: every write wakes ffmpeg, and on a virtual machine a wake-up costs more
+ * than the sound in it.
+ */
+const WRITE_US = 40_000;
 const AAC_FRAME_SAMPLES = 1024;
 /** libopus at 48 kHz with 20 ms frames. */
 const OPUS_FRAME_SAMPLES = 960;
@@ -24,7 +29,7 @@ const OPUS_FRAME_SAMPLES = 960;
 const AAC_PRIMING_SAMPLES = 1024;
 
 /**
- * Live audio transcoding through one ffmpeg child, 20 ms behind its input.
+ * Live audio transcoding through one ffmpeg child, about 60 ms behind its input.
  * @throws ServiceError invalid_argument for an AAC configuration that ADTS cannot carry.
  */
 export function createAudioTranscoder(options: AudioTranscoderOptions): AudioTranscoder {
@@ -33,6 +38,7 @@ export function createAudioTranscoder(options: AudioTranscoderOptions): AudioTra
 
 type EncodedFrame = { data: Uint8Array; positionSamples: number; format?: AudioFormat };
 type InputWriter = {
+  sampleRateHz: number;
   timeline: AudioTimeline;
   samplesOf: (data: Uint8Array) => number;
   toBytes: (data: Uint8Array, skipSamples: number) => Uint8Array;
@@ -49,6 +55,8 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
   #formatSent = false;
   #lastPtsUs = -Infinity;
   #droppedChunks = 0;
+  #held: Uint8Array[] = [];
+  #heldUs = 0;
   #closing = false;
   #failure: Error | undefined;
 
@@ -90,16 +98,34 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
     const samples = samplesOf(chunk.data);
     const { silenceSamples, skipSamples } = timeline.advance(chunk.ptsUs, samples);
     if (silenceSamples > 0) {
-      stdin.write(silence(silenceSamples));
+      this.#hold(silence(silenceSamples), silenceSamples);
     }
     if (skipSamples < samples) {
-      stdin.write(toBytes(chunk.data, skipSamples));
+      this.#hold(toBytes(chunk.data, skipSamples), samples - skipSamples);
     }
+    if (this.#heldUs >= WRITE_US) {
+      this.#flush();
+    }
+  }
+
+  #hold(bytes: Uint8Array, samples: number): void {
+    this.#held.push(bytes);
+    this.#heldUs += (samples * 1e6) / this.#input.sampleRateHz;
+  }
+
+  #flush(): void {
+    const { stdin } = this.#process;
+    if (this.#held.length > 0 && !stdin.destroyed) {
+      stdin.write(Buffer.concat(this.#held));
+    }
+    this.#held = [];
+    this.#heldUs = 0;
   }
 
   async close(): Promise<void> {
     if (!this.#closing) {
       this.#closing = true;
+      this.#flush();
       this.#process.stdin.end();
       const timer = setTimeout(() => void this.#process.kill(0), CLOSE_TIMEOUT_MS);
       await this.#done;
@@ -154,6 +180,7 @@ function createInputWriter(input: AudioTranscodeInput): InputWriter {
     case 'pcm_s16le': {
       const bytesPerSample = input.channels * 2;
       return {
+        sampleRateHz: input.sampleRateHz,
         timeline: new AudioTimeline(input.sampleRateHz, 'fill'),
         samplesOf: (data) => Math.floor(data.length / bytesPerSample),
         toBytes: (data, skipSamples) => data.subarray(skipSamples * bytesPerSample),
@@ -164,6 +191,7 @@ function createInputWriter(input: AudioTranscodeInput): InputWriter {
       const config = parseAacConfig(input.description);
       toAdts(config, new Uint8Array()); // refuses here what no later frame could carry
       return {
+        sampleRateHz: config.sampleRateHz,
         timeline: new AudioTimeline(config.sampleRateHz, 'jump'),
         samplesOf: () => config.frameSamples,
         toBytes: (data) => toAdts(config, data),

@@ -1,7 +1,7 @@
 import type { Logger } from '../../base/logger.ts';
 
 /** Milliseconds between ticks: the grain of NACK and transport feedback. */
-export const TICK_MS = 10;
+export const TICK_MS = 20;
 
 /** One timer for all peers of a port; a timer per peer and purpose would cost more than their packets. */
 export class MediaTicker {
