@@ -34,8 +34,16 @@ export async function openPage(page: Page, url: string): Promise<void> {
   }
 }
 
+/** @throws ServiceError invalid_argument "template error: …" – the page shows a `div.error`. */
+export async function throwPageError(page: Page): Promise<void> {
+  const text = await pageErrorText(page);
+  if (text !== '') {
+    throw new ServiceError('invalid_argument', `template error: ${text}`);
+  }
+}
+
 /** What a template shows in `div.error`, LiveKit's way for a page to refuse; empty when there is none. */
-export async function pageErrorText(page: Page): Promise<string> {
+async function pageErrorText(page: Page): Promise<string> {
   try {
     const text = await page.evaluate(
       `(() => { const e = document.querySelector('div.error'); return e === null ? '' : e.innerText; })()`,

@@ -11,12 +11,11 @@ import { CaptureSocket } from '../capture/capture-socket.ts';
 import { openRecorderTab } from '../capture/recorder-tab.ts';
 import { startTemplateServer, type TemplateServer } from '../template-server.ts';
 import { PageConsole } from './page-console.ts';
-import { openPage, pageErrorText } from './page-navigation.ts';
+import { openPage, throwPageError } from './page-navigation.ts';
 import type { PageSourceOptions } from './page-source-types.ts';
+import { awaitStart } from './page-start.ts';
 import { pageUrl } from './page-target.ts';
 import type { EgressSource, EgressSourceEvents } from './source-types.ts';
-
-const ERROR_POLL_MS = 500;
 
 /** A web page or room template, captured inside its own Chrome. */
 export function createPageSource(options: PageSourceOptions): EgressSource {
@@ -95,18 +94,16 @@ class PageSource implements EgressSource {
   async #start(): Promise<void> {
     const { logger, templatesDir } = this.#options;
     const captureTabTitle = `capture-${randomString(16)}`;
-    const [server, browser] = await Promise.all([
-      startTemplateServer({
-        rootDir: templatesDir,
-        port: 0,
-        logger,
-        handleUpgrade: (request, socket, head) => this.#socket.handleUpgrade(request, socket, head),
-      }).then((opened) => this.#own(opened, () => opened.close())),
-      launchBrowser({ ...this.#options, captureTabTitle }).then((opened) =>
-        this.#own(opened, () => opened.close()),
-      ),
-    ]);
+    const server = await startTemplateServer({
+      rootDir: templatesDir,
+      port: 0,
+      logger,
+      handleUpgrade: (request, socket, head) => this.#socket.handleUpgrade(request, socket, head),
+    });
+    this.#own(() => server.close());
     const url = pageUrl(this.#options.target, `${server.baseUrl}/composite/`);
+    const browser = await launchBrowser({ ...this.#options, captureTabTitle });
+    this.#own(() => browser.close());
     browser.events.on('died', (error) => {
       this.#die(error);
     });
@@ -118,8 +115,12 @@ class PageSource implements EgressSource {
     await this.#connectRecorder(browser, server, page);
     const started = this.#startSignal();
     await openPage(page, url);
-    await this.#throwPageError(page);
-    await this.#awaitStart(page, started, url);
+    await throwPageError(page);
+    await awaitStart(page, started, {
+      url,
+      timeoutMs: this.#options.startTimeoutMs,
+      console: this.#console,
+    });
     await this.#record();
   }
 
@@ -171,33 +172,6 @@ class PageSource implements EgressSource {
       : Promise.resolve();
   }
 
-  async #awaitStart(page: Page, started: Promise<void>, url: string): Promise<void> {
-    const { startTimeoutMs } = this.#options;
-    let poll: NodeJS.Timeout | undefined;
-    let deadline: NodeJS.Timeout | undefined;
-    const refused = new Promise<never>((_resolve, reject) => {
-      poll = setInterval(() => {
-        this.#throwPageError(page).catch(reject);
-      }, ERROR_POLL_MS);
-      deadline = setTimeout(() => {
-        reject(startSignalMissing(url, startTimeoutMs, this.#console.lastWords()));
-      }, startTimeoutMs);
-    });
-    try {
-      await Promise.race([started, refused]);
-    } finally {
-      clearInterval(poll);
-      clearTimeout(deadline);
-    }
-  }
-
-  async #throwPageError(page: Page): Promise<void> {
-    const text = await pageErrorText(page);
-    if (text !== '') {
-      throw new ServiceError('invalid_argument', `template error: ${text}`);
-    }
-  }
-
   async #record(): Promise<void> {
     const { width, height, audioCodec } = this.#options;
     this.events.emit('format', { kind: 'video', codec: 'h264', width, height });
@@ -222,7 +196,8 @@ class PageSource implements EgressSource {
           : { codec, sampleRateHz: audioSampleRateHz, channels: 2, bitrateKbps },
       logger,
     });
-    this.#transcoder = this.#own(transcoder, () => transcoder.close());
+    this.#transcoder = transcoder;
+    this.#own(() => transcoder.close());
     transcoder.events.on('format', (format) => {
       this.events.emit('format', format);
     });
@@ -267,9 +242,8 @@ class PageSource implements EgressSource {
     }
   }
 
-  #own<Resource>(resource: Resource, free: () => Promise<void>): Resource {
+  #own(free: () => Promise<void>): void {
     this.#cleanups.push(free);
-    return resource;
   }
 
   #emitPacket(packet: EncodedPacket): void {
@@ -308,13 +282,4 @@ function pageCrashed(error: Error): ServiceError {
     retryable: true,
     cause: error,
   });
-}
-
-function startSignalMissing(url: string, timeoutMs: number, lastWords: string): ServiceError {
-  const { origin, pathname } = new URL(url);
-  const said = lastWords === '' ? 'its console stayed silent' : `its console last said: ${lastWords}`;
-  return new ServiceError(
-    'failed_precondition',
-    `Start signal not received: ${origin}${pathname} did not print START_RECORDING within ${timeoutMs / 1000} s; ${said}`,
-  );
 }
