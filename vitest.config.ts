@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-/** unit: pure and in-process; interop: peers nobody here wrote; e2e: the built program as a black box. */
+/** unit: pure, in-process; interop: peers nobody here wrote; e2e: the built program; soak: it, for a long time. */
 function project(name: string, testTimeoutMs: number) {
   return {
     extends: true as const,
@@ -23,6 +23,7 @@ export default defineConfig({
       project('meta', 120_000),
       project('interop', 60_000),
       project('e2e', 180_000),
+      project('soak', 3_600_000),
     ],
   },
 });
