@@ -14,6 +14,7 @@ import { MemoryIngressStore, type IngressStore } from '../bus/ingress-store.ts';
 import { MemoryBus } from '../bus/memory-bus.ts';
 import { startEgress } from '../egress/egress-service.ts';
 import { startIngress } from '../ingress/ingress-service.ts';
+import { LocalMedia } from '../media/rtp/local-media.ts';
 import { startSfu } from '../sfu/sfu-service.ts';
 import { advertisedAddresses, isLoopbackOnly, mediaBindAddress, publicHost, selfHost } from './addresses.ts';
 import { observeServices } from './service-metrics.ts';
@@ -46,6 +47,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
   await mkdir(recordingsDir, { recursive: true });
   const keys = new Map(Object.entries(config.keys));
   const bus = new MemoryBus({ logger });
+  const localMedia = new LocalMedia();
   const metrics = createMetrics({ nodeId });
   const egressStore = new MemoryEgressStore();
   const ingressStore = new MemoryIngressStore();
@@ -87,6 +89,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
         bus,
         keys,
         logger: logger.child({ service: 'sfu' }),
+        localMedia,
         rtc: {
           udpPort: config.rtc.udp_port,
           bindAddress: mediaBindAddress(config),
@@ -146,6 +149,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
       await startIngress({
         bus,
         logger: logger.child({ service: 'ingress' }),
+        localMedia,
         rtmp: { port: config.ingress.rtmp_port, bindAddress: mediaBindAddress(config) },
         room,
         ffmpegPath: options.tools.ffmpegPath,

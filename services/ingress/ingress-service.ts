@@ -4,6 +4,7 @@ import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Bus } from '../bus/bus.ts';
 import { IOInfo } from '../bus/rpc-methods.ts';
+import type { LocalMedia } from '../media/rtp/local-media.ts';
 import { connectRoom as connectRoomClient } from '../rtc-client/room-client.ts';
 import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { IngressSession } from './ingress-session.ts';
@@ -22,6 +23,8 @@ export type IngressOptions = {
   ffmpegPath: string;
   /** Another room client than our own, for tests. */
   connectRoom?: ConnectRoom;
+  /** Shared with the SFU when it runs in this process: media then reaches it without SRTP. */
+  localMedia?: LocalMedia;
 };
 
 export type Ingress = {
@@ -86,7 +89,7 @@ class IngressService {
         logger: this.#options.logger,
         room: this.#options.room,
         ffmpegPath: this.#options.ffmpegPath,
-        connectRoom: this.#options.connectRoom ?? connectRoomClient,
+        connectRoom: this.#options.connectRoom ?? clientFor(this.#options.localMedia),
         info,
         encoder,
       });
@@ -152,4 +155,10 @@ class IngressService {
       clearTimeout(timer);
     }
   }
+}
+
+function clientFor(localMedia: LocalMedia | undefined): ConnectRoom {
+  return localMedia === undefined
+    ? connectRoomClient
+    : (options) => connectRoomClient({ ...options, localMedia });
 }

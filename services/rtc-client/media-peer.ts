@@ -17,6 +17,7 @@ import {
 import { MediaTransport } from './media-transport.ts';
 import { Negotiator } from './negotiator.ts';
 import { Pacer } from './pacer.ts';
+import type { LocalMedia } from '../media/rtp/local-media.ts';
 import { ReceiveStream, type ReceiveStreamOptions } from './receive-stream.ts';
 import { RtcpExchange, type SendEntry, type SendSide } from './rtcp-exchange.ts';
 import { RtpRouter } from './rtp-router.ts';
@@ -26,6 +27,7 @@ export type MediaPeerOptions = {
   logger: Logger;
   certificate: LocalCertificate;
   loopback: boolean;
+  localMedia?: LocalMedia;
   receiveSections: { audio: number; video: number };
   sendOffer: (offer: WireDescription) => void;
   sendCandidate: (candidate: string) => void;
@@ -82,6 +84,7 @@ export class MediaPeer {
       logger: options.logger,
       certificate: options.certificate,
       loopback: options.loopback,
+      ...(options.localMedia === undefined ? {} : { localMedia: options.localMedia }),
       onRtp: (packet, payload) => {
         this.#rtcp.onRtp(packet);
         this.#router.route(packet, payload);

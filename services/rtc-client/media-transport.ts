@@ -1,5 +1,6 @@
 import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import type { LocalInlet, LocalMedia } from '../media/rtp/local-media.ts';
 import { looksLikeRtcp, rtpHeaderLength } from '../media/rtp/rtp-header.ts';
 import type { SrtpSession } from '../media/rtp/srtp.ts';
 import { DataChannels } from './data-channels.ts';
@@ -11,6 +12,7 @@ export type MediaTransportOptions = {
   certificate: LocalCertificate;
   /** The server is on this machine: offer the loopback address too. */
   loopback: boolean;
+  localMedia?: LocalMedia;
   /** Decrypted; `payload` has memory of its own and still carries RTP padding. */
   onRtp: (packet: Buffer, payload: Buffer) => void;
   onRtcp: (compound: Buffer) => void;
@@ -38,6 +40,7 @@ export class MediaTransport {
   #outputIndex = 0;
   #dtls: DtlsSession | undefined;
   #srtp: SrtpSession | undefined;
+  #inlet: LocalInlet | undefined;
   #channels: DataChannels | undefined;
   #remoteUfrag = '';
   #state: 'new' | 'connecting' | 'connected' | 'closed' = 'new';
@@ -112,6 +115,7 @@ export class MediaTransport {
       return;
     }
     this.#srtp = await this.#dtls.handshake(remote.fingerprint);
+    this.#inlet = this.#options.localMedia?.find(remote);
     this.#state = 'connected';
     this.#channels?.start();
   }
@@ -122,6 +126,10 @@ export class MediaTransport {
    */
   sendRtp(packet: Buffer, headerLength: number, rollover: number): void {
     if (this.#srtp === undefined) {
+      return;
+    }
+    if (this.#inlet !== undefined) {
+      this.#inlet(packet, headerLength);
       return;
     }
     const start = this.#outputIndex * OUTPUT_SLOT_BYTES;
@@ -144,6 +152,7 @@ export class MediaTransport {
     }
     this.#state = 'closed';
     this.#srtp = undefined;
+    this.#inlet = undefined;
     await this.#channels?.close();
     this.#dtls?.close();
     await this.#ice.close();

@@ -1,3 +1,4 @@
+import type { LocalMedia } from '../media/rtp/local-media.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SafeEmitter } from '../base/events.ts';
 import type { AudioFormat, EncodedPacket, TrackFormat, VideoCodec, AudioCodec } from '../model/packet.ts';
@@ -14,6 +15,8 @@ export type RoomClientOptions = {
   /** Aborts connecting, and closes the client when it fires later. */
   signal?: AbortSignal;
   connectTimeoutMs?: number;
+  /** Shared with a server in this process: published RTP is then handed over without SRTP. */
+  localMedia?: LocalMedia;
 };
 
 export type RemoteTrack = {

@@ -11,6 +11,7 @@ import {
   type SyncState,
 } from '@livekit/protocol';
 import { ServiceError } from '../base/errors.ts';
+import type { LocalMedia } from '../media/rtp/local-media.ts';
 import type { Logger } from '../base/logger.ts';
 import { withDeadline } from './deadline.ts';
 import { localCertificate } from './dtls-session.ts';
@@ -24,6 +25,7 @@ export type RoomLinkOptions = {
   autoSubscribe: boolean;
   timeoutMs: number;
   logger: Logger;
+  localMedia?: LocalMedia;
   /** A session was opened; called before any of its messages. */
   onJoined: (join: JoinResponse) => void;
   onMessage: (message: SignalResponseMessage) => void;
@@ -182,11 +184,12 @@ export class RoomLink {
   }
 
   #createPeer(certificate: Awaited<ReturnType<typeof localCertificate>>): MediaPeer {
-    const { url, autoSubscribe, logger } = this.#options;
+    const { url, autoSubscribe, logger, localMedia } = this.#options;
     const peer: MediaPeer = new MediaPeer({
       logger,
       certificate,
       loopback: isLoopback(url),
+      ...(localMedia === undefined ? {} : { localMedia: localMedia }),
       receiveSections: autoSubscribe ? RECEIVE_SECTIONS.auto : RECEIVE_SECTIONS.onDemand,
       sendOffer: (offer) => this.send({ case: 'offer', value: offer }),
       sendCandidate: (candidate) => this.send({ case: 'trickle', value: trickle(candidate) }),

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Bus } from '../bus/bus.ts';
 import { newId } from '../base/ids.ts';
+import type { LocalMedia } from '../media/rtp/local-media.ts';
 import type { Logger } from '../base/logger.ts';
 import { ROOM_DEFAULTS } from '../model/room.ts';
 import type { ApiKeys } from '../protocol/token.ts';
@@ -16,6 +17,8 @@ export type SfuOptions = {
   bus: Bus;
   keys: ApiKeys;
   logger: Logger;
+  /** Shared with room clients of this process, which then hand their RTP over without SRTP. */
+  localMedia?: LocalMedia;
   rtc: {
     /** 0 = any free port. */
     udpPort: number;
@@ -44,6 +47,7 @@ export async function startSfu(options: SfuOptions): Promise<Sfu> {
     bindAddress: options.rtc.bindAddress,
     advertiseAddresses: options.rtc.advertiseAddresses,
     logger,
+    ...(options.localMedia === undefined ? {} : { localMedia: options.localMedia }),
   });
   const rooms = new RoomRegistry({
     nodeId: options.nodeId ?? newId('ND_'),

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { LocalMedia } from '../../services/media/rtp/local-media.ts';
 import { startIngressHarness } from '../support/ingress-harness.ts';
 import { API_KEY, API_SECRET, startSfuServer } from '../support/sfu-server.ts';
 
@@ -12,9 +13,12 @@ export type NodeReply =
 /** USER_HZ, fixed at 100 on Linux. */
 const TICKS_PER_SECOND = 100;
 
-const sfu = await startSfuServer();
+// One process, as `npm start` runs it.
+const localMedia = new LocalMedia();
+const sfu = await startSfuServer({ sfu: { localMedia } });
 const harness = await startIngressHarness({
   room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
+  localMedia,
 });
 let before = 0;
 

@@ -5,6 +5,7 @@ import { TrackSource } from '@livekit/protocol';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { flashBeepInputs, passthroughH264 } from '../../fixtures/flash-beep.ts';
 import { RoomInternal } from '../../services/bus/rpc-methods.ts';
+import { LocalMedia } from '../../services/media/rtp/local-media.ts';
 import { ffmpeg, FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
 import {
   ENDPOINT_ERROR,
@@ -55,9 +56,12 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-async function start(): Promise<RtcNodeViewer> {
-  sfu = await startSfuServer();
+/** `localMedia`: SFU and ingress share a process as in `npm start`; without it SRTP carries the media. */
+async function start(localMedia?: LocalMedia): Promise<RtcNodeViewer> {
+  const shared = localMedia === undefined ? {} : { localMedia };
+  sfu = await startSfuServer({ sfu: shared });
   harness = await startIngressHarness({
+    ...shared,
     room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
     info: {
       video: { name: 'picture', source: TrackSource.CAMERA },
@@ -80,10 +84,12 @@ function push(input: string, loop = 0): FfmpegEncoder {
 }
 
 test.each([
-  { input: 'plain.flv', treatment: 'passthrough' },
-  { input: 'bframes.flv', treatment: 'transcode: B-frames' },
-])("LiveKit's Rust client sees and hears $input ($treatment)", async ({ input, treatment }) => {
-  const viewer = await start();
+  { input: 'plain.flv', treatment: 'passthrough', path: 'SRTP', localMedia: undefined },
+  { input: 'plain.flv', treatment: 'passthrough', path: 'memory', localMedia: new LocalMedia() },
+  { input: 'bframes.flv', treatment: 'transcode: B-frames', path: 'SRTP', localMedia: undefined },
+])("LiveKit's Rust client sees and hears $input ($treatment, by $path)", async (example) => {
+  const { input, treatment, localMedia } = example;
+  const viewer = await start(localMedia);
   push(input, -1);
   await harness.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
   const { frames, sound } = viewer;

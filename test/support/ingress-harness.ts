@@ -32,6 +32,7 @@ export type IngressHarnessOptions = {
   limits?: NonNullable<IngressOptions['rtmp']['limits']>;
   /** The real room client against a real SFU instead of the fake room. */
   room?: IngressOptions['room'];
+  localMedia?: NonNullable<IngressOptions['localMedia']>;
 };
 
 /** The real ingress service with the real record keeping, publishing into a fake room unless one is given. */
@@ -86,6 +87,7 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
       apiSecret: 'secret-of-32-characters-or-more!',
     },
     ffmpegPath: process.env['FFMPEG_PATH'] ?? 'ffmpeg',
+    ...(options.localMedia === undefined ? {} : { localMedia: options.localMedia }),
     ...(options.room === undefined ? { connectRoom: room.connect } : {}),
   });
   return {

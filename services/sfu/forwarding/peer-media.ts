@@ -162,6 +162,22 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     this.#inbound.receive(packet, padded, nowMs);
   }
 
+  /** The packet path of a sender in this process: authentic by being here. */
+  handleLocalRtp(packet: Buffer, headerLength: number): void {
+    if (this.#srtp === undefined) {
+      return;
+    }
+    // The sender goes on using its memory; ours is kept for repeats and rewritten in place.
+    const own = Buffer.from(packet);
+    this.#counters.packetsIn += 1;
+    this.#counters.bytesIn += own.length;
+    try {
+      this.#inbound.receive(own, own.subarray(headerLength), performance.now());
+    } catch (error) {
+      this.#options.logger.error({ err: error }, 'local packet not forwarded');
+    }
+  }
+
   handleSrtcp(packet: Buffer): void {
     const compound = this.#srtp?.receiver.unprotectRtcp(packet);
     if (compound === undefined) {

@@ -2,6 +2,7 @@ import { ServiceError } from '../../base/errors.ts';
 import { SafeEmitter } from '../../base/events.ts';
 import type { Logger } from '../../base/logger.ts';
 import { looksLikeRtcp, looksLikeRtpOrRtcp } from '../../media/rtp/rtp-header.ts';
+import type { LocalMedia } from '../../media/rtp/local-media.ts';
 import type { SrtpSession } from '../../media/rtp/srtp.ts';
 import type { StunBinding } from '../../protocol/stun.ts';
 import type { MediaTicker } from '../forwarding/media-ticker.ts';
@@ -34,6 +35,8 @@ export type PeerConnectionOptions = {
   port: PeerPort;
   ticker: MediaTicker;
   logger: Logger;
+  /** Senders in this process may hand their RTP over here. */
+  localMedia?: LocalMedia;
 };
 
 /** ICE-lite, DTLS, SRTP and SCTP of one client. */
@@ -50,6 +53,7 @@ export class PeerConnection implements PeerTransport {
   #dtls: DtlsSession | undefined;
   #sctp: SctpAssociation | undefined;
   #srtp: SrtpSession | undefined;
+  #closeInlet: (() => void) | undefined;
 
   constructor(options: PeerConnectionOptions) {
     this.#options = options;
@@ -216,6 +220,10 @@ export class PeerConnection implements PeerTransport {
     this.#srtp = srtp;
     if (srtp !== undefined) {
       this.media.start(srtp);
+      this.#closeInlet = this.#options.localMedia?.open(
+        { ufrag: this.localUfrag, pwd: this.localPwd },
+        (packet, headerLength) => this.media.handleLocalRtp(packet, headerLength),
+      );
     }
     this.#association().start();
     this.#logger.info({ srtpProfile: srtp?.profile ?? 'none' }, 'transport connected');
@@ -242,6 +250,7 @@ export class PeerConnection implements PeerTransport {
   }
 
   #release(): void {
+    this.#closeInlet?.();
     this.#sctp?.stop();
     this.#dtls?.close();
     this.media.stop();

@@ -1,6 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { messageOf, ServiceError } from '../../base/errors.ts';
+import type { LocalMedia } from '../../media/rtp/local-media.ts';
 import type { Logger } from '../../base/logger.ts';
 import { looksLikeStun, parseStunBinding } from '../../protocol/stun.ts';
 import { MediaTicker } from '../forwarding/media-ticker.ts';
@@ -28,6 +29,7 @@ export type UdpMuxOptions = {
   logger: Logger;
   /** A connected socket per peer on the same port; default on Linux, where the kernel prefers it. */
   connectedSockets?: boolean;
+  localMedia?: LocalMedia;
 };
 
 /** Binds the one UDP port of all media. Throws ServiceError `unavailable` when it is taken. */
@@ -117,6 +119,7 @@ class SharedUdpPort implements UdpMux {
       certificate: this.#certificate,
       candidates: this.#candidates,
       ticker: this.#ticker,
+      ...(this.#options.localMedia === undefined ? {} : { localMedia: this.#options.localMedia }),
       logger: this.#options.logger.child({ transport: options.label }),
       port: {
         send: (datagram) => this.#send(peer, datagram),
