@@ -7,14 +7,16 @@ import { root, step } from '../services/setup/run.mjs';
 /**
  * Runs every test/bench/*.bench.ts one after the other; each exports `bench(): Promise<BenchRow[]>`
  * (test/support/bench-row.ts). Baselines run in the same process run, so that rows compare on any machine.
+ * @param {string[]} words only benches with one of these in their name; none = all
  * @returns {Promise<number>} exit code
  */
-export async function runBenches() {
+export async function runBenches(words) {
   const folder = path.join(root, 'test', 'bench');
   const files = (await readdir(folder)).filter((name) => name.endsWith('.bench.ts')).sort();
+  const chosen = files.filter((name) => words.length === 0 || words.some((word) => name.includes(word)));
   const rows = [];
   let failed = 0;
-  for (const name of files) {
+  for (const name of chosen) {
     step(`bench: ${name}`);
     try {
       rows.push(...(await runBench(path.join(folder, name))));

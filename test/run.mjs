@@ -20,6 +20,9 @@ const TEST_PACKAGES = [
   'swift-object',
 ];
 
+/** The usual way to capture a page, as the baseline of the composite bench. */
+const BENCH_PACKAGES = ['xvfb', 'pulseaudio', 'pulseaudio-utils'];
+
 /** Pure tests share the machine; the others need it for themselves, because they watch media in real time. */
 const TEST_RUNS = [['unit', 'meta'], ['interop'], ['e2e']];
 const RUN_TIMEOUT_MS = 12 * 60_000;
@@ -28,11 +31,12 @@ const CHECK_TIMEOUT_MS = 5 * 60_000;
 /** @typedef {{ passed: number, failed: number, skipped: number }} Count */
 
 const flags = new Set(process.argv.slice(2));
+const words = process.argv.slice(2).filter((word) => !word.startsWith('--'));
 const startedAtMs = Date.now();
 await prepareMachine();
 if (flags.has('--bench')) {
   const { runBenches } = await import('./bench-runner.mjs');
-  process.exitCode = await runBenches();
+  process.exitCode = await runBenches(words);
 } else if (flags.has('--soak')) {
   process.exitCode = report(await runVitest(['soak']));
 } else {
@@ -40,10 +44,11 @@ if (flags.has('--bench')) {
 }
 
 async function prepareMachine() {
+  const packages = flags.has('--bench') ? BENCH_PACKAGES : TEST_PACKAGES;
   try {
     await ensureDependencies();
-    await ensureTools({ required: true, packages: await missingPackages(TEST_PACKAGES) });
-    const missing = await missingPackages(TEST_PACKAGES);
+    await ensureTools({ required: true, packages: await missingPackages(packages) });
+    const missing = await missingPackages(packages);
     if (missing.length > 0) {
       step(`missing: ${missing.join(', ')}. Install with: sudo apt-get install -y ${missing.join(' ')}`);
     }

@@ -54,11 +54,12 @@ export class LipSyncGate {
       this.#held.shift();
       this.#forward(next.packet);
     }
-    clearTimeout(this.#timer);
     const [waiting] = this.#held;
-    if (waiting !== undefined) {
+    // A timer that fires early only looks again; setting one anew for every packet would cost more.
+    if (waiting !== undefined && this.#timer === undefined) {
       this.#timer = setTimeout(
         () => {
+          this.#timer = undefined;
           this.#release();
         },
         Math.max(1, (waiting.deadlineUs - nowUs) / 1000),
