@@ -16,7 +16,7 @@ async function main(): Promise<void> {
   const query = readPageQuery(location.search);
   const stage = document.getElementById('stage') ?? document.body;
   // Sizes are asked for tile by tile; nothing may pause because nobody "looks" at the tab.
-  const room = new Room({ adaptiveStream: false, dynacast: false, disconnectOnPageLeave: false });
+  const room = new Room({ adaptiveStream: false, dynacast: false });
   const view = new StageView(stage, query.layout);
   onRoomChange(room, () => view.setTiles(roomTiles(room)));
   playRoom(room, document.body);

@@ -133,6 +133,9 @@ export function egressTable(items: Egress[], onStop: (id: string) => void): HTML
   return table(['Room', 'Job', 'State', ''], rows);
 }
 
+/** Manifests lie beside the recordings: they can be read, not played. */
+const PLAYABLE = /\.(mp4|webm|ogg|mp3|mkv|ts)$/i;
+
 export function recordingsTable(items: Recording[], onPlay: (item: Recording) => void): HTMLElement {
   if (items.length === 0) {
     return empty('No recording yet.');
@@ -144,8 +147,7 @@ export function recordingsTable(items: Recording[], onPlay: (item: Recording) =>
     element(
       'span',
       {},
-      button('Play', () => onPlay(item)),
-      ' ',
+      ...(PLAYABLE.test(item.path) ? [button('Play', () => onPlay(item)), ' '] : []),
       element('a', { href: item.url, download: '' }, 'Download'),
     ),
   ]);

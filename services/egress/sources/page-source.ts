@@ -17,6 +17,9 @@ import { awaitStart } from './page-start.ts';
 import { pageUrl } from './page-target.ts';
 import type { EgressSource, EgressSourceEvents } from './source-types.ts';
 
+/** A page whose unload handlers take longer is not waited for. */
+const LEAVE_TIMEOUT_MS = 1_000;
+
 /** A web page or room template, captured inside its own Chrome. */
 export function createPageSource(options: PageSourceOptions): EgressSource {
   return new PageSource(options);
@@ -36,6 +39,8 @@ class PageSource implements EgressSource {
   #starting: Promise<void> | undefined;
   #isRecording = false;
   #hasEnded = false;
+  /** Lets the page go as a visitor would, so that a room client in it says goodbye. */
+  #leavePage: () => Promise<void> = () => Promise.resolve();
   #stopping: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -112,6 +117,9 @@ class PageSource implements EgressSource {
 
   async #run(browser: BrowserProcess, server: TemplateServer, title: string, url: string): Promise<void> {
     const page = await this.#preparePage(browser, title);
+    this.#leavePage = async () => {
+      await page.goto('about:blank', { timeout: LEAVE_TIMEOUT_MS }).catch(() => undefined);
+    };
     await this.#connectRecorder(browser, server, page);
     const started = this.#startSignal();
     await openPage(page, url);
@@ -218,7 +226,7 @@ class PageSource implements EgressSource {
     this.#hasEnded = true;
     if (this.#isRecording) {
       await this.#capture.stop();
-      await this.#transcoder?.close();
+      await Promise.all([this.#transcoder?.close(), this.#leavePage()]);
       this.#options.logger.info({ ...this.#capture.stats }, 'page capture stopped');
     }
   }
