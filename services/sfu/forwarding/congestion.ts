@@ -1,10 +1,13 @@
 /**
  * Whether a receiver's downlink is overloaded, from its REMB and loss reports. The estimate in a REMB never exceeds about
- * 1.5 times what the receiver gets, so it cannot say that there is room for more: it only counts when it lies below what
- * is being sent, and upwards is found by trying, ever more rarely when trying fails.
+ * 1.5 times what the receiver gets and then climbs by 8 % a second, so it cannot say that there is room for more, and
+ * after a switch to a higher layer it lies below what is sent for half a minute on a perfect network. It only counts when
+ * it lies below what is being sent and does not climb; upwards is found by trying, ever more rarely when trying fails.
  */
 const REMB_MAX_AGE_MS = 5_000;
 const REMB_OVERUSE_RATIO = 0.85;
+/** A receiver without trouble raises its estimate by about 8 % a second. */
+const REMB_CLIMB_RATIO = 1.03;
 const LOSS_OVERUSE = 0.1;
 const MIN_SENT_KBPS = 100;
 const MIN_LIMIT_KBPS = 50;
@@ -20,6 +23,7 @@ const FORGIVE_MS = 60_000;
 export class DownlinkCongestion {
   #rembKbps = 0;
   #rembAtMs = 0;
+  #evaluatedRembKbps = 0;
   #limitKbps = Number.POSITIVE_INFINITY;
   #overuseTicks = 0;
   #holdUntilMs = 0;
@@ -44,7 +48,9 @@ export class DownlinkCongestion {
   evaluate(input: { nowMs: number; sentKbps: number; wantedKbps: number; fractionLost: number }): number {
     const { nowMs, sentKbps } = input;
     const remb = nowMs - this.#rembAtMs < REMB_MAX_AGE_MS ? this.#rembKbps : 0;
-    const byRemb = remb > 0 && remb < sentKbps * REMB_OVERUSE_RATIO;
+    const climbs = remb > this.#evaluatedRembKbps * REMB_CLIMB_RATIO;
+    this.#evaluatedRembKbps = remb;
+    const byRemb = remb > 0 && remb < sentKbps * REMB_OVERUSE_RATIO && !climbs;
     const byLoss = input.fractionLost > LOSS_OVERUSE;
     if (sentKbps > MIN_SENT_KBPS && (byRemb || byLoss)) {
       this.#overuseTicks += 1;

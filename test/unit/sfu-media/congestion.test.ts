@@ -36,6 +36,18 @@ describe('downlink congestion', () => {
     expect(wide.at(-1)).toBe(2000);
   });
 
+  it('lets an estimate climb after a switch from the lowest to the highest layer', () => {
+    const congestion = new DownlinkCongestion();
+    simulate(congestion, { seconds: 20, fromMs: 0, capacityKbps: 5000, wantedKbps: 150 });
+    let rembKbps = 225;
+    for (let second = 20; second < 60; second += 1) {
+      rembKbps = Math.min(5000, rembKbps * 1.08);
+      congestion.onRemb(rembKbps, second * 1000);
+      congestion.evaluate({ nowMs: second * 1000, sentKbps: 1700, wantedKbps: 1700, fractionLost: 0 });
+      expect(congestion.limitKbps).toBe(Number.POSITIVE_INFINITY);
+    }
+  });
+
   it('forgets a REMB that is no longer repeated', () => {
     const congestion = new DownlinkCongestion();
     congestion.onRemb(100, 0);
