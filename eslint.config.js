@@ -26,6 +26,7 @@ const HOMES = {
   'fluent-ffmpeg': ['media'],
   '@ffmpeg-installer/ffmpeg': ['media'],
   mediabunny: ['media'],
+  'opus-decoder': ['media'],
   fastify: ['base', 'api'],
   jose: ['protocol'],
   ws: ['base', 'sfu', 'rtc-client', 'egress'],
