@@ -21,6 +21,12 @@ export const SIGNAL_LIMITS = {
   maxJoinRequestBytes: 256 * 1024,
 } as const;
 
+/**
+ * Our own query parameter of the signalling URL: a recorder asks for its media in bursts this many milliseconds apart.
+ * Other servers ignore it.
+ */
+export const MEDIA_BATCH = { param: 'sluice_batch_ms', maxMs: 500 } as const;
+
 export type SignalMessage = SignalResponse['message'];
 export type SignalRequestMessage = SignalRequest['message'];
 

@@ -28,6 +28,7 @@ export type MediaPeerOptions = {
   certificate: LocalCertificate;
   loopback: boolean;
   localMedia?: LocalMedia;
+  mediaBatchMs: number;
   receiveSections: { audio: number; video: number };
   sendOffer: (offer: WireDescription) => void;
   sendCandidate: (candidate: string) => void;
@@ -240,6 +241,7 @@ export class MediaPeer {
       ssrc: section.ssrc,
       clockRateHz: sdpCodec.clockRateHz,
       nack: sdpCodec.feedback.includes('nack'),
+      mediaBatchMs: this.#options.mediaBatchMs,
       localSsrc: this.#localSsrc,
       clock,
       roundTripMs: () => this.#transport.roundTripMs,

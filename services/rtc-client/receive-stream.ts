@@ -19,6 +19,8 @@ export type ReceiveStreamOptions = {
   clockRateHz: number;
   /** The answer allows NACK. */
   nack: boolean;
+  /** Packets come in bursts this far apart, so one that overtook another may be this much ahead of it. */
+  mediaBatchMs: number;
   /** SSRC of our own reports. */
   localSsrc: number;
   clock: PublisherClock;
@@ -72,7 +74,7 @@ export class ReceiveStream {
       },
     });
     this.#buffer = new ReorderBuffer({
-      maxWaitUs: options.nack ? WAIT_US.nack : WAIT_US.reorder,
+      maxWaitUs: (options.nack ? WAIT_US.nack : WAIT_US.reorder) + options.mediaBatchMs * 1000,
       maxPackets: MAX_HELD_PACKETS,
       isStreamStart: (payload) => depacketizer.isFrameStart(payload),
       onPacket: (packet) => this.#assembler.push(packet),

@@ -15,6 +15,11 @@ export type RoomClientOptions = {
   /** Aborts connecting, and closes the client when it fires later. */
   signal?: AbortSignal;
   connectTimeoutMs?: number;
+  /**
+   * Media may come in bursts this far apart, for consumers to whom latency does not matter: each wake-up of the process
+   * costs more than the packets it brings. Only our own server heeds it. 0 or nothing = media as it comes.
+   */
+  mediaBatchMs?: number;
   /** Shared with a server in this process: published RTP is then handed over without SRTP. */
   localMedia?: LocalMedia;
 };

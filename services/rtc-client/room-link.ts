@@ -26,6 +26,7 @@ export type RoomLinkOptions = {
   timeoutMs: number;
   logger: Logger;
   localMedia?: LocalMedia;
+  mediaBatchMs: number;
   /** A session was opened; called before any of its messages. */
   onJoined: (join: JoinResponse) => void;
   onMessage: (message: SignalResponseMessage) => void;
@@ -82,7 +83,7 @@ export class RoomLink {
 
   /** A new session, up to connected media. @throws ServiceError as connectRoom does. */
   async join(signal: AbortSignal): Promise<void> {
-    const { logger, autoSubscribe, timeoutMs } = this.#options;
+    const { logger, autoSubscribe, timeoutMs, mediaBatchMs } = this.#options;
     const peer = this.#createPeer(await localCertificate());
     let connection: SignalConnection | undefined;
     try {
@@ -90,6 +91,7 @@ export class RoomLink {
         url: this.#options.url,
         token: this.#token,
         autoSubscribe,
+        mediaBatchMs,
         intent: { type: 'join', offer: peer.initialOffer() },
         signal,
         timeoutMs,
@@ -127,7 +129,7 @@ export class RoomLink {
 
   /** The same session over a new WebSocket, with an ICE restart. LeaveError when only a new session can help. */
   async resume(signal: AbortSignal): Promise<void> {
-    const { url, autoSubscribe, timeoutMs, logger } = this.#options;
+    const { url, autoSubscribe, timeoutMs, mediaBatchMs, logger } = this.#options;
     const peer = this.#peer;
     if (peer?.isConnected !== true) {
       throw new LeaveError(LeaveRequest_Action.RECONNECT, DisconnectReason.STATE_MISMATCH);
@@ -137,6 +139,7 @@ export class RoomLink {
       url,
       token: this.#token,
       autoSubscribe,
+      mediaBatchMs,
       intent: {
         type: 'resume',
         participantSid: this.#participantSid,
@@ -184,12 +187,13 @@ export class RoomLink {
   }
 
   #createPeer(certificate: Awaited<ReturnType<typeof localCertificate>>): MediaPeer {
-    const { url, autoSubscribe, logger, localMedia } = this.#options;
+    const { url, autoSubscribe, logger, localMedia, mediaBatchMs } = this.#options;
     const peer: MediaPeer = new MediaPeer({
       logger,
       certificate,
       loopback: isLoopback(url),
       ...(localMedia === undefined ? {} : { localMedia: localMedia }),
+      mediaBatchMs,
       receiveSections: autoSubscribe ? RECEIVE_SECTIONS.auto : RECEIVE_SECTIONS.onDemand,
       sendOffer: (offer) => this.send({ case: 'offer', value: offer }),
       sendCandidate: (candidate) => this.send({ case: 'trickle', value: trickle(candidate) }),

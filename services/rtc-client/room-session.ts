@@ -83,6 +83,7 @@ export class RoomSession implements RoomClient {
       autoSubscribe: options.autoSubscribe,
       timeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
       logger: options.logger,
+      mediaBatchMs: options.mediaBatchMs ?? 0,
       ...(options.localMedia === undefined ? {} : { localMedia: options.localMedia }),
       onJoined: (join) => this.#adopt(join),
       onMessage: (message) => this.#onMessage(message),

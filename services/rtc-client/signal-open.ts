@@ -16,12 +16,15 @@ import {
 import { WebSocket } from 'ws';
 import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { MEDIA_BATCH } from '../protocol/signal.ts';
 import { SignalConnection, type SignalResponseMessage } from './signal-connection.ts';
 
 export type OpenSignalOptions = {
   url: string;
   token: string;
   autoSubscribe: boolean;
+  /** 0 = media as it comes. */
+  mediaBatchMs: number;
   /** Join: the first offer travels with the request. Resume: the session to take up again. */
   intent:
     | { type: 'join'; offer: SessionDescription }
@@ -91,6 +94,9 @@ function rtcUrl(options: OpenSignalOptions): URL {
   // URL-safe alphabet with padding: LiveKit's Go decoder insists on it.
   const encoded = Buffer.from(wrapped.toBinary()).toString('base64');
   url.searchParams.set('join_request', encoded.replaceAll('+', '-').replaceAll('/', '_'));
+  if (options.mediaBatchMs > 0) {
+    url.searchParams.set(MEDIA_BATCH.param, String(options.mediaBatchMs));
+  }
   return url;
 }
 

@@ -57,7 +57,14 @@ export type PeerTransport = {
 /** Creates transports on one UDP socket. */
 export type UdpMux = {
   readonly port: number;
-  createTransport(options: { label: string }): PeerTransport;
+export type TransportOptions = {
+  /** For logs. */
+  label: string;
+  /** The client wants its media in bursts this far apart; 0 or nothing = at once. */
+  batchMs?: number;
+};
+
+  createTransport(options: TransportOptions): PeerTransport;
   close(): Promise<void>;
 };
 

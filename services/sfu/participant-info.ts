@@ -11,7 +11,12 @@ import type { ParticipantSession } from './participant-session.ts';
 import { KIND_TO_WIRE, permissionsToWire, STATE_TO_WIRE } from './wire-convert.ts';
 
 /** A verified token together with what the client asked for when it joined. */
-export type Admission = { claims: TokenClaims; join: JoinRequest };
+export type Admission = {
+  claims: TokenClaims;
+  join: JoinRequest;
+  /** MEDIA_BATCH of protocol/signal.ts; 0 or nothing = media at once. */
+  batchMs?: number;
+};
 
 export type ParticipantProfile = {
   identity: string;

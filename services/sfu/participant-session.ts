@@ -20,7 +20,7 @@ import { EVERYBODY, type TrackPermissionPolicy } from '../model/track-permission
 import type { LeaveAction, SignalMessage, SignalRequestMessage } from '../protocol/signal.ts';
 import { ParticipantData } from './data-relay.ts';
 import { Dynacast } from './dynacast.ts';
-import type { PeerTransport } from './media-types.ts';
+import type { PeerTransport, TransportOptions } from './media-types.ts';
 import { participantInfo, profileOf, type Admission } from './participant-info.ts';
 import { Negotiation } from './negotiation.ts';
 import type { PublishedTrack } from './published-track.ts';
@@ -63,7 +63,7 @@ export class ParticipantSession {
   constructor(options: {
     room: RoomSession;
     admission: Admission;
-    createTransport: (label: string) => PeerTransport;
+    createTransport: (options: TransportOptions) => PeerTransport;
     issueToken: IssueToken;
     logger: Logger;
   }) {
@@ -86,7 +86,7 @@ export class ParticipantSession {
         this.close(DisconnectReason.SIGNAL_CLOSE);
       },
     });
-    this.transport = options.createTransport(this.sid);
+    this.transport = options.createTransport({ label: this.sid, batchMs: options.admission.batchMs ?? 0 });
     this.dynacast = new Dynacast((value) => {
       this.send({ case: 'subscribedQualityUpdate', value });
     });

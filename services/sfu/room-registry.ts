@@ -2,7 +2,7 @@ import { DisconnectReason } from '@livekit/protocol';
 import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { ROOM_DEFAULTS, roomProblem, type RoomSettings } from '../model/room.ts';
-import type { PeerTransport } from './media-types.ts';
+import type { PeerTransport, TransportOptions } from './media-types.ts';
 import { RoomSession } from './room-session.ts';
 import type { IssueToken } from './token-refresh.ts';
 
@@ -21,13 +21,13 @@ export class RoomRegistry {
   readonly #logger: Logger;
   readonly #defaults: RoomDefaults;
   readonly #issueToken: IssueToken;
-  readonly #createTransport: (label: string) => PeerTransport;
+  readonly #createTransport: (options: TransportOptions) => PeerTransport;
 
   constructor(options: {
     nodeId: string;
     logger: Logger;
     defaults: RoomDefaults;
-    createTransport: (label: string) => PeerTransport;
+    createTransport: (options: TransportOptions) => PeerTransport;
     issueToken: IssueToken;
   }) {
     this.#issueToken = options.issueToken;

@@ -16,7 +16,7 @@ import { ENABLED_CODECS, type RoomSettings } from '../model/room.ts';
 import type { SignalMessage } from '../protocol/signal.ts';
 import { isAddressedTo, type DataReliability, type RelayedData } from './data-relay.ts';
 import { joinResponse, reconnectResponse } from './join-messages.ts';
-import type { PeerTransport } from './media-types.ts';
+import type { PeerTransport, TransportOptions } from './media-types.ts';
 import { profileOf, type Admission } from './participant-info.ts';
 import { ParticipantSession } from './participant-session.ts';
 import { RoomTracks } from './room-tracks.ts';
@@ -28,7 +28,7 @@ import { ConnectionQualities } from './connection-quality.ts';
 export type RoomSessionOptions = {
   settings: RoomSettings;
   nodeId: string;
-  createTransport: (label: string) => PeerTransport;
+  createTransport: (options: TransportOptions) => PeerTransport;
   issueToken: IssueToken;
   logger: Logger;
   onClosed: (room: RoomSession) => void;

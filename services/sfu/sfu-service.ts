@@ -53,7 +53,7 @@ export async function startSfu(options: SfuOptions): Promise<Sfu> {
     nodeId: options.nodeId ?? newId('ND_'),
     logger,
     defaults: { autoCreate: true, ...ROOM_DEFAULTS, ...options.room },
-    createTransport: (label) => mux.createTransport({ label }),
+    createTransport: (transport) => mux.createTransport(transport),
     issueToken: tokenIssuer(options.keys),
   });
   const signal = new SignalServer({

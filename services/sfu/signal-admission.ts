@@ -3,7 +3,7 @@ import { ServiceError } from '../base/errors.ts';
 import type { TokenClaims } from '../model/grants.ts';
 import { PARTICIPANT_LIMITS } from '../model/participant.ts';
 import { ROOM_LIMITS } from '../model/room.ts';
-import { decodeJoinRequest } from '../protocol/signal.ts';
+import { decodeJoinRequest, MEDIA_BATCH } from '../protocol/signal.ts';
 import { verifyToken, type ApiKeys } from '../protocol/token.ts';
 import type { Admission } from './participant-info.ts';
 
@@ -37,7 +37,16 @@ export async function admitClient(req: IncomingMessage, url: URL, keys: ApiKeys)
   const claims = await verifyToken(tokenOf(req, url), keys);
   const roomName = roomOf(claims, url);
   const join = decodeJoinRequest(url.searchParams.get('join_request') ?? '');
-  return { roomName, admission: { claims, join } };
+  return { roomName, admission: { claims, join, batchMs: batchMsOf(url) } };
+}
+
+function batchMsOf(url: URL): number {
+  const text = url.searchParams.get(MEDIA_BATCH.param) ?? '0';
+  const batchMs = text.trim() === '' ? Number.NaN : Number(text);
+  if (!Number.isFinite(batchMs)) {
+    throw new ServiceError('invalid_argument', `${MEDIA_BATCH.param} must be a number of milliseconds`);
+  }
+  return Math.min(MEDIA_BATCH.maxMs, Math.max(0, batchMs));
 }
 
 function roomOf(claims: TokenClaims, url: URL): string {

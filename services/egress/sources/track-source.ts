@@ -13,6 +13,8 @@ import type { EgressSource, EgressSourceEvents } from './source-types.ts';
 
 /** Ways a room ends that are no failure of the recording; LiveKit's DisconnectReason names. */
 const ROOM_ENDED = new Set(['ROOM_DELETED', 'ROOM_CLOSED', 'PARTICIPANT_REMOVED']);
+/** Nobody watches a recording live: waking up five times a second instead of for each packet halves its cost. */
+const MEDIA_BATCH_MS = 200;
 const UNPUBLISHED = 'the track was unpublished';
 
 export type TrackSourceOptions = {
@@ -60,7 +62,11 @@ class RoomTrackSource implements TrackSource {
 
   async start(signal: AbortSignal): Promise<{ kinds: ('video' | 'audio')[] }> {
     const { wsUrl, token, connect, logger, trackId } = this.#options;
-    const client = await connect({ url: wsUrl, token, autoSubscribe: false, logger, signal });
+    const client = await connect({
+      ...{ url: wsUrl, token, logger, signal },
+      autoSubscribe: false,
+      mediaBatchMs: MEDIA_BATCH_MS,
+    });
     this.#client = client;
     client.events.on('disconnected', ({ reason }) => {
       this.#onDisconnected(reason);

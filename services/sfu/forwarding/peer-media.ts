@@ -16,6 +16,7 @@ import type {
 import { DownlinkAllocation } from './downlink-allocation.ts';
 import { InboundMedia } from './inbound-media.ts';
 import type { MediaTicker } from './media-ticker.ts';
+import { OutboundBatch } from './outbound-batch.ts';
 import { buildReceptionReports } from './reports.ts';
 import { PublisherClock } from './publisher-clock.ts';
 import { TrackForwarder, type ForwarderOutlet } from './track-forwarder.ts';
@@ -28,6 +29,8 @@ export type RtpPeerMediaOptions = {
   send: (datagram: Uint8Array) => void;
   ticker: MediaTicker;
   logger: Logger;
+  /** The client wants its media in bursts this far apart; 0 = at once. */
+  batchMs?: number;
 };
 
 /** All RTP and RTCP of one transport: what its client publishes, and what is forwarded to it. */
@@ -47,6 +50,7 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
   readonly #forwardersBySsrc = new Map<number, TrackForwarder>();
   readonly #clock = new PublisherClock();
   readonly #downlink: DownlinkAllocation;
+  readonly #batch: OutboundBatch | undefined;
   readonly #ssrc = randomSsrc();
   readonly #counters = { packetsIn: 0, packetsOut: 0, bytesIn: 0, bytesOut: 0 };
   #srtp: SrtpSession | undefined;
@@ -59,10 +63,17 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
   constructor(options: RtpPeerMediaOptions) {
     this.#options = options;
     this.#downlink = new DownlinkAllocation(options.logger);
+    const { batchMs = 0 } = options;
+    this.#batch =
+      batchMs > 0 ? new OutboundBatch({ batchMs, send: (datagram) => this.#transmit(datagram) }) : undefined;
   }
 
   get srtpSender(): SrtpSender | undefined {
     return this.#srtp?.sender;
+  }
+
+  get batches(): boolean {
+    return this.#batch !== undefined;
   }
 
   get availableOutgoingKbps(): number {
@@ -82,6 +93,7 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
   stop(): void {
     this.#stopTicks?.();
     this.#stopTicks = undefined;
+    this.#batch?.flush();
     this.#srtp = undefined;
     for (const forwarder of this.#forwarders) {
       forwarder.unbind();
@@ -126,6 +138,8 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
 
   removeForwarder(forwarder: Forwarder): void {
     forwarder.unbind();
+    // Before the client hears by signalling that the track is gone and stops listening.
+    this.#batch?.flush();
     const own = this.#forwardersBySsrc.get(forwarder.ssrc);
     if (own !== undefined) {
       this.#forwarders.delete(own);
@@ -138,7 +152,21 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     return { ...this.#counters, decryptFailures: failures };
   }
 
-  send(datagram: Buffer): void {
+  sendMedia(datagram: Buffer, nowMs: number): void {
+    if (this.#batch === undefined) {
+      this.#transmit(datagram);
+    } else {
+      this.#batch.push(datagram, nowMs);
+    }
+  }
+
+  /** What cannot wait wakes the receiver anyway, so it takes along what waits. */
+  sendUrgent(datagram: Buffer): void {
+    this.#batch?.flush();
+    this.#transmit(datagram);
+  }
+
+  #transmit(datagram: Buffer): void {
     this.#counters.packetsOut += 1;
     this.#counters.bytesOut += datagram.length;
     this.#options.send(datagram);
@@ -232,6 +260,7 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
   }
 
   #tick(nowMs: number): void {
+    this.#batch?.flushDue(nowMs);
     for (const feedback of this.#inbound.arrivals.takeDue(nowMs, this.#ssrc, this.#mediaSsrc)) {
       this.#sendRtcp(feedback);
     }
@@ -292,7 +321,7 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
       return;
     }
     try {
-      this.send(sender.protectRtcp(packet));
+      this.sendUrgent(sender.protectRtcp(packet));
     } catch (error) {
       this.#options.logger.warn({ err: error }, 'RTCP not sent');
     }

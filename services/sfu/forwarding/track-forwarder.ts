@@ -20,7 +20,11 @@ const FIRST_SEQUENCE_LIMIT = 0x8000;
 export type ForwarderOutlet = {
   /** Undefined until DTLS is done. */
   readonly srtpSender: SrtpSender | undefined;
-  send: (datagram: Buffer) => void;
+  /** The receiver gets its media in bursts. */
+  readonly batches: boolean;
+  /** Now, or with the next burst. */
+  sendMedia: (datagram: Buffer, nowMs: number) => void;
+  sendUrgent: (datagram: Buffer) => void;
   /** Bound: it is handed on as a function. */
   readonly nextTransportSequence: () => number;
 };
@@ -99,7 +103,9 @@ export class TrackForwarder implements Forwarder {
 
   bind(binding: ForwarderBinding): void {
     this.#binding = binding;
-    this.#header = new OutboundHeader(binding);
+    // Send times would be those of the arrival here, and bursts would look like congestion.
+    const sendTimes = this.#outlet.batches ? { absSendTimeId: 0, transportCcId: 0 } : {};
+    this.#header = new OutboundHeader({ ...binding, ...sendTimes });
     this.#copies = this.#video && binding.rtxPayloadType === 0 ? new ProtectedCopies() : undefined;
     this.#flowing = false;
     this.#boundMs = performance.now();
@@ -198,7 +204,7 @@ export class TrackForwarder implements Forwarder {
     this.#copies?.keep(sequence & 0xffff, datagram);
     this.#stats.packets += 1;
     this.#stats.octets += view.payload.length;
-    this.#outlet.send(datagram);
+    this.#outlet.sendMedia(datagram, view.nowMs);
   }
 
   /** Switches to the view's stream when that is wanted and possible. */
@@ -271,7 +277,7 @@ export class TrackForwarder implements Forwarder {
     if (datagram === undefined) {
       return false;
     }
-    this.#outlet.send(datagram);
+    this.#outlet.sendUrgent(datagram);
     return true;
   }
 

@@ -34,6 +34,7 @@ export type PeerConnectionOptions = {
   candidates: readonly string[];
   port: PeerPort;
   ticker: MediaTicker;
+  batchMs: number;
   logger: Logger;
   /** Senders in this process may hand their RTP over here. */
   localMedia?: LocalMedia;
@@ -66,6 +67,7 @@ export class PeerConnection implements PeerTransport {
       logger: options.logger,
     });
   }
+      batchMs: options.batchMs,
 
   get state(): PeerState {
     return this.#state;

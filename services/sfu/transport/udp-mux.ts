@@ -5,7 +5,7 @@ import type { LocalMedia } from '../../media/rtp/local-media.ts';
 import type { Logger } from '../../base/logger.ts';
 import { looksLikeStun, parseStunBinding } from '../../protocol/stun.ts';
 import { MediaTicker } from '../forwarding/media-ticker.ts';
-import type { PeerTransport, UdpMux } from '../media-types.ts';
+import type { PeerTransport, TransportOptions, UdpMux } from '../media-types.ts';
 import { createDtlsCertificate, type DtlsCertificate } from './dtls-certificate.ts';
 import { advertisedAddresses } from './advertised-addresses.ts';
 import { hostCandidates, type RemoteAddress } from './ice-lite.ts';
@@ -107,7 +107,7 @@ class SharedUdpPort implements UdpMux {
     this.#sweep.unref();
   }
 
-  createTransport(options: { label: string }): PeerTransport {
+  createTransport(options: TransportOptions): PeerTransport {
     if (this.#closed || this.#peers.size >= MAX_TRANSPORTS) {
       throw new ServiceError(
         this.#closed ? 'unavailable' : 'resource_exhausted',
@@ -119,6 +119,7 @@ class SharedUdpPort implements UdpMux {
       certificate: this.#certificate,
       candidates: this.#candidates,
       ticker: this.#ticker,
+      batchMs: options.batchMs ?? 0,
       ...(this.#options.localMedia === undefined ? {} : { localMedia: this.#options.localMedia }),
       logger: this.#options.logger.child({ transport: options.label }),
       port: {

@@ -85,6 +85,7 @@ function link(options: LinkOptions = {}) {
     ssrc: MEDIA_SSRC,
     clockRateHz: 90_000,
     nack,
+    mediaBatchMs: 0,
     localSsrc: 9,
     clock: new PublisherClock(),
     roundTripMs: () => 10,

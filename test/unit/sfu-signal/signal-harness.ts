@@ -33,6 +33,8 @@ export type JoinOptions = {
   token?: Omit<MintOptions, 'video'>;
   join?: ConstructorParameters<typeof JoinRequest>[0];
   autoSubscribe?: boolean;
+  /** More parameters of the signalling URL, e.g. `&a=b`. */
+  query?: string;
 };
 
 /** Signalling for real (HTTP, WebSocket, protobuf), media by fakes. */
@@ -40,6 +42,8 @@ export class SignalHarness {
   readonly bus = new MemoryBus();
   readonly rooms: RoomRegistry;
   readonly transports = new Map<string, FakeTransport>();
+  /** What the clients' transports were told about batches. */
+  readonly batchMs = new Map<string, number>();
   readonly #signal: SignalServer;
   readonly #server: Server;
   readonly #clients: SignalClient[] = [];
@@ -51,9 +55,10 @@ export class SignalHarness {
       nodeId: 'ND_test',
       logger,
       defaults: { autoCreate: true, ...ROOM_DEFAULTS, ...options.defaults },
-      createTransport: (label) => {
+      createTransport: ({ label, batchMs = 0 }) => {
         const transport = new FakeTransport();
         this.transports.set(label, transport);
+        this.batchMs.set(label, batchMs);
         return transport;
       },
       issueToken: tokenIssuer(new Map([[KEY, SECRET]])),
@@ -98,7 +103,7 @@ export class SignalHarness {
       ...options.join,
     });
     const token = await this.token(identity, options);
-    const url = `ws://${this.baseUrl}/rtc/v1?access_token=${token}&join_request=${encodeJoinRequest(join)}`;
+    const url = `ws://${this.baseUrl}/rtc/v1?access_token=${token}&join_request=${encodeJoinRequest(join)}${options.query ?? ''}`;
     const client = new SignalClient(this, url);
     this.#clients.push(client);
     await client.opened();
