@@ -54,9 +54,6 @@ export type PeerTransport = {
   close(cause: string): Promise<void>;
 };
 
-/** Creates transports on one UDP socket. */
-export type UdpMux = {
-  readonly port: number;
 export type TransportOptions = {
   /** For logs. */
   label: string;
@@ -64,6 +61,9 @@ export type TransportOptions = {
   batchMs?: number;
 };
 
+/** Creates transports on one UDP socket. */
+export type UdpMux = {
+  readonly port: number;
   createTransport(options: TransportOptions): PeerTransport;
   close(): Promise<void>;
 };

@@ -64,10 +64,10 @@ export class PeerConnection implements PeerTransport {
     this.media = new RtpPeerMedia({
       send: options.port.send,
       ticker: options.ticker,
+      batchMs: options.batchMs,
       logger: options.logger,
     });
   }
-      batchMs: options.batchMs,
 
   get state(): PeerState {
     return this.#state;
