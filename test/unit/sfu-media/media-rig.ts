@@ -39,16 +39,19 @@ export class TestClient {
   readonly media: RtpPeerMedia;
   readonly rtp: ReceivedRtp[] = [];
   readonly rtcp: RtcpPacket[] = [];
+  /** Protected RTP as it came. */
+  readonly datagrams: Buffer[] = [];
   /** Returns true for datagrams that get lost on the way to the client. */
   loseDownlink: (datagram: Buffer) => boolean = () => false;
   /** Called for each RTP packet that arrives. */
   onRtp: (packet: ReceivedRtp) => void = () => undefined;
   readonly #srtp = new SrtpSession({ profile: 'AEAD_AES_128_GCM', local: ONE, remote: TWO });
 
-  constructor(ticker: MediaTicker) {
+  constructor(ticker: MediaTicker, batchMs: number) {
     this.media = new RtpPeerMedia({
       send: (datagram) => this.#receive(Buffer.from(datagram)),
       ticker,
+      batchMs,
       logger: createLogger({ level: 'silent' }),
     });
     Object.assign(this.media.extensions, {
@@ -98,6 +101,7 @@ export class TestClient {
     if (this.loseDownlink(datagram)) {
       return;
     }
+    this.datagrams.push(datagram);
     const payload = this.#srtp.receiver.unprotectRtp(datagram, rtpHeaderLength(datagram));
     if (payload === undefined) {
       throw new Error('the SFU sent a packet that does not decrypt or repeats an index');
@@ -123,8 +127,8 @@ export class MediaRig {
     vi.useFakeTimers({ toFake: ['performance', 'setInterval', 'clearInterval'] });
   }
 
-  client(): TestClient {
-    const client = new TestClient(this.ticker);
+  client(batchMs = 0): TestClient {
+    const client = new TestClient(this.ticker, batchMs);
     this.#clients.push(client);
     return client;
   }

@@ -73,6 +73,24 @@ describe('joining', () => {
     expect((await fetch(`http://${harness.baseUrl}/rtc/validate?room=r1`, { headers })).status).toBe(200);
   });
 
+  it('takes a wish for batched media within its limits, and nothing that is no number', async () => {
+    harness = await new SignalHarness().start();
+    const wishes = { '': 0, '200': 200, '100000': 500, '-5': 0 };
+    for (const [wish, batchMs] of Object.entries(wishes)) {
+      const query = wish === '' ? '' : `&sluice_batch_ms=${wish}`;
+      const client = await harness.join(`recorder${wish}`, { query });
+      expect(harness.batchMs.get(client.sid)).toBe(batchMs);
+    }
+    const token = await harness.token('alice');
+    for (const wish of ['often', '', 'NaN', 'Infinity']) {
+      const { status, body } = await refusedUpgrade(
+        `/rtc/v1?access_token=${token}&join_request=${encodeJoinRequest(new JoinRequest())}&sluice_batch_ms=${wish}`,
+      );
+      expect({ wish, status }).toEqual({ wish, status: 400 });
+      expect(body).toContain('sluice_batch_ms');
+    }
+  });
+
   it('leaves other paths alone', async () => {
     harness = await new SignalHarness().start();
     expect((await refusedUpgrade('/elsewhere')).status).toBe(404);
