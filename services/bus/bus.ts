@@ -1,17 +1,29 @@
 import type { Message, MessageType, PartialMessage } from '@bufbuild/protobuf';
 
+/** How requests of one method find their server; part of the wire contract, both sides must agree. */
+export type RpcRouting = {
+  /** Servers bid with an affinity in (0, 1]; 0 never wins, below 0 means "not me" and stays silent. */
+  affinity: boolean;
+  /** A server claims the request and runs it only when the client grants it. */
+  requireClaim: boolean;
+  /** Exactly one of all consumers sees a request, even before any claim. */
+  queue: boolean;
+  /** Everybody answers; `requestMulti` collects. */
+  multi: boolean;
+  /** With affinity: how long the client waits for better bids after the first one. A bid of 1 wins at once. */
+  shortCircuitMs: number;
+};
+
 /**
  * The bus joins API, SFU, ingress and egress. Its shape is psrpc's (the RPC LiveKit puts on Redis): requests
  * are addressed to a service, a method and an optional topic; several servers may bid for one request with an
  * affinity. The in-memory bus and the Redis bus pass the same contract tests.
  */
-export type RpcMethod<Req extends Message<Req>, Res extends Message<Res>> = {
+export type RpcMethod<Req extends Message<Req>, Res extends Message<Res>> = RpcRouting & {
   service: string;
   method: string;
   request: MessageType<Req>;
   response: MessageType<Res>;
-  /** Servers bid with an affinity in (0, 1]; below 0 means "not me". */
-  affinity: boolean;
 };
 
 export type RpcHandler<Req extends Message<Req>, Res extends Message<Res>> = (
@@ -41,6 +53,15 @@ export type Bus = {
     request: Req | PartialMessage<Req>,
     options?: RequestOptions,
   ): Promise<Res>;
+  /**
+   * Asks every server of a `multi` method and returns what arrived within timeoutMs (default 1 s), in no order;
+   * a server that answers with an error is left out. Empty when nobody serves it.
+   */
+  requestMulti<Req extends Message<Req>, Res extends Message<Res>>(
+    method: RpcMethod<Req, Res>,
+    request: Req | PartialMessage<Req>,
+    options?: RequestOptions,
+  ): Promise<Res[]>;
   serve<Req extends Message<Req>, Res extends Message<Res>>(
     method: RpcMethod<Req, Res>,
     handler: RpcHandler<Req, Res>,

@@ -10,14 +10,18 @@ import type {
   ServeOptions,
   Unregister,
 } from './bus.ts';
+import {
+  DEFAULT_MULTI_TIMEOUT_MS,
+  DEFAULT_REQUEST_TIMEOUT_MS,
+  noResponse,
+  raceDeadline,
+} from './deadline.ts';
 
 type Server = {
   affinity: (request: unknown) => number;
   /** Takes and returns wire bytes, so that nobody can share a mutable message by accident. */
   handle: (request: Uint8Array) => Promise<Uint8Array>;
 };
-
-const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** The bus of a single process (`npm start`): same contract as the Redis bus, no network. */
 export class MemoryBus implements Bus {
@@ -38,11 +42,30 @@ export class MemoryBus implements Bus {
     const message = new method.request(request as PartialMessage<Req>);
     const server = this.#pick(method, message, options.topic);
     if (this.#closed || server === undefined) {
-      throw new ServiceError('unavailable', 'no response from servers');
+      throw noResponse();
     }
-    const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const timeoutMs = options.timeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS;
     const response = await raceDeadline(server.handle(message.toBinary()), timeoutMs, options.signal);
     return method.response.fromBinary(response);
+  }
+
+  async requestMulti<Req extends Message<Req>, Res extends Message<Res>>(
+    method: RpcMethod<Req, Res>,
+    request: Req | PartialMessage<Req>,
+    options: RequestOptions = {},
+  ): Promise<Res[]> {
+    const bytes = new method.request(request as PartialMessage<Req>).toBinary();
+    const servers = [...(this.#servers.get(channelKey(method, options.topic)) ?? [])];
+    const timeoutMs = options.timeoutMs ?? DEFAULT_MULTI_TIMEOUT_MS;
+    const answers = await Promise.allSettled(
+      servers.map((server) => raceDeadline(server.handle(bytes), timeoutMs, options.signal)),
+    );
+    if (options.signal?.aborted === true) {
+      throw new ServiceError('canceled', 'request canceled');
+    }
+    return answers
+      .filter((answer) => answer.status === 'fulfilled')
+      .map((answer) => method.response.fromBinary(answer.value));
   }
 
   serve<Req extends Message<Req>, Res extends Message<Res>>(
@@ -114,10 +137,10 @@ export class MemoryBus implements Bus {
     topic: string | undefined,
   ): Server | undefined {
     let best: Server | undefined;
-    let bestAffinity = -1;
+    let bestAffinity = 0;
     for (const server of this.#servers.get(channelKey(method, topic)) ?? []) {
       const affinity = method.affinity ? server.affinity(request) : 1;
-      if (affinity >= 0 && affinity > bestAffinity) {
+      if (affinity > bestAffinity) {
         best = server;
         bestAffinity = affinity;
       }
@@ -128,33 +151,4 @@ export class MemoryBus implements Bus {
 
 function channelKey(method: { service: string; method: string }, topic: string | undefined): string {
   return [method.service, method.method, topic ?? ''].join('|');
-}
-
-async function raceDeadline<T>(
-  work: Promise<T>,
-  timeoutMs: number,
-  signal: AbortSignal | undefined,
-): Promise<T> {
-  let cleanUp = (): void => undefined;
-  const deadline = new Promise<never>((_resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(new ServiceError('deadline_exceeded', `no answer within ${String(timeoutMs)} ms`));
-    }, timeoutMs);
-    const onAbort = (): void => {
-      reject(new ServiceError('canceled', 'request canceled'));
-    };
-    if (signal?.aborted === true) {
-      onAbort();
-    }
-    signal?.addEventListener('abort', onAbort, { once: true });
-    cleanUp = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    };
-  });
-  try {
-    return await Promise.race([work, deadline]);
-  } finally {
-    cleanUp();
-  }
 }
