@@ -17,6 +17,7 @@ import { ingressApi } from './ingress-api.ts';
 import { serveIoInfo } from './io-info.ts';
 import { roomApi } from './room-api.ts';
 import { mountTwirp } from './twirp-mount.ts';
+import type { WebhookDispatcher } from './webhooks/webhook-dispatcher.ts';
 
 /** What other services put on the same port. */
 export type HttpMounts = {
@@ -39,6 +40,7 @@ export type ApiOptions = {
   mounts: HttpMounts;
   egressStore: EgressStore;
   ingressStore: IngressStore;
+  webhooks: WebhookDispatcher;
   rtmpBaseUrl: () => string;
   recordingsDir: string;
   homeDir: string;

@@ -5,24 +5,56 @@ import type { Bus, Unregister } from '../bus/bus.ts';
 import type { EgressStore } from '../bus/egress-store.ts';
 import type { IngressStore } from '../bus/ingress-store.ts';
 import { IOInfo } from '../bus/rpc-methods.ts';
+import type { WebhookDispatcher } from './webhooks/webhook-dispatcher.ts';
+import { egressEvent, egressStarted, ingressEvent, webhooksOf } from './webhooks/webhook-events.ts';
 
 export type IoInfoOptions = {
   bus: Bus;
   egressStore: EgressStore;
   ingressStore: IngressStore;
+  webhooks: WebhookDispatcher;
   logger: Logger;
 };
 
-/** Serves `IOInfo`: workers look ingress endpoints up and report the state of sessions and jobs here. */
+/** Serves `IOInfo`: workers look ingress endpoints up and report sessions and jobs here; webhooks tell of them. */
 export async function serveIoInfo(options: IoInfoOptions): Promise<Unregister> {
-  const { bus, egressStore, ingressStore, logger } = options;
+  const { bus, egressStore, ingressStore, webhooks, logger } = options;
 
-  async function storeEgress(info: livekit.EgressInfo): Promise<object> {
+  async function createEgress(info: livekit.EgressInfo): Promise<object> {
+    await egressStore.put(info);
+    webhooks.notify(egressStarted(info), webhooksOf(info));
+    return {};
+  }
+
+  async function updateEgress(info: livekit.EgressInfo): Promise<object> {
+    const before = await egressStore.get(info.egressId);
     const stored = await egressStore.put(info);
+    const event = stored ? egressEvent(before, info) : undefined;
+    if (event !== undefined) {
+      webhooks.notify(event, webhooksOf(info));
+    }
     if (!stored) {
       logger.debug({ egressId: info.egressId }, 'late egress update ignored');
     }
     return {};
+  }
+
+  async function updateIngress(ingressId: string, state: livekit.IngressState): Promise<void> {
+    const info = await ingressStore.get(ingressId);
+    const outcome = await ingressStore.updateState(ingressId, state);
+    if (info === undefined || outcome === 'missing') {
+      throw new ServiceError('not_found', 'ingress does not exist');
+    }
+    if (outcome === 'stale') {
+      logger.debug({ ingressId }, 'late ingress state ignored');
+      return;
+    }
+    const before = info.state?.status;
+    info.state = state;
+    const event = ingressEvent(before, info);
+    if (event !== undefined) {
+      webhooks.notify(event);
+    }
   }
 
   async function findIngress(ingressId: string, streamKey: string): Promise<livekit.IngressInfo> {
@@ -38,8 +70,8 @@ export async function serveIoInfo(options: IoInfoOptions): Promise<Unregister> {
   }
 
   const registrations = await Promise.all([
-    bus.serve(IOInfo.createEgress, storeEgress),
-    bus.serve(IOInfo.updateEgress, storeEgress),
+    bus.serve(IOInfo.createEgress, createEgress),
+    bus.serve(IOInfo.updateEgress, updateEgress),
     bus.serve(IOInfo.getEgress, async ({ egressId }) => {
       const info = await egressStore.get(egressId);
       if (info === undefined) {
@@ -59,13 +91,7 @@ export async function serveIoInfo(options: IoInfoOptions): Promise<Unregister> {
     })),
     bus.serve(IOInfo.updateIngressState, async ({ ingressId, state }) => {
       if (state !== undefined) {
-        const outcome = await ingressStore.updateState(ingressId, state);
-        if (outcome === 'missing') {
-          throw new ServiceError('not_found', 'ingress does not exist');
-        }
-        if (outcome === 'stale') {
-          logger.debug({ ingressId }, 'late ingress state ignored');
-        }
+        await updateIngress(ingressId, state);
       }
       return {};
     }),

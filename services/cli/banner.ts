@@ -40,3 +40,24 @@ export function banner({ sluice, ingress, devKeys, limits }: BannerOptions): str
   ];
   return `${lines.join('\n')}\n`;
 }
+
+/** What an operator needs to know of a worker: where it can be asked how it is. */
+export function workerBanner(options: {
+  sluice: Pick<RunningSluice, 'role' | 'urls' | 'ports' | 'recordingsDir'>;
+  limits: readonly string[];
+}): string {
+  const { role, urls, ports, recordingsDir } = options.sluice;
+  const lines = [
+    '',
+    `Sluice ${role} is running.`,
+    '',
+    `  Health         http://localhost:${ports.health}/  (healthz, readyz, status, metrics)`,
+    `  Server         ${urls.ws}`,
+    ...(role === 'ingress' ? [`  RTMP           ${urls.rtmp}`] : [`  Recordings     ${recordingsDir}`]),
+    ...options.limits.map((limit) => `  Limit          ${limit}`),
+    '',
+    'Ready for work.',
+    '',
+  ];
+  return `${lines.join('\n')}\n`;
+}

@@ -1,16 +1,34 @@
-/** Turns SIGINT and SIGTERM into a promise; a second signal ends the process at once. */
-export function untilSignal(): { received: Promise<string>; isReceived(): boolean } {
-  let first: string | undefined;
-  const received = new Promise<string>((resolve) => {
-    const onSignal = (name: NodeJS.Signals): void => {
-      if (first !== undefined) {
+export type StopSignal = 'SIGINT' | 'SIGTERM';
+
+/**
+ * Turns SIGINT and SIGTERM into promises. `received`: the first one. `interrupted`: SIGINT after SIGTERM. Any other
+ * further signal ends the process at once.
+ */
+export function untilSignal(): {
+  received: Promise<StopSignal>;
+  interrupted: Promise<void>;
+  isReceived(): boolean;
+} {
+  let first: StopSignal | undefined;
+  let isInterrupted = false;
+  let interrupt: () => void = () => undefined;
+  const interrupted = new Promise<void>((resolve) => {
+    interrupt = resolve;
+  });
+  const received = new Promise<StopSignal>((resolve) => {
+    const onSignal = (name: StopSignal): void => {
+      if (first === undefined) {
+        first = name;
+        resolve(name);
+      } else if (first === 'SIGTERM' && name === 'SIGINT' && !isInterrupted) {
+        isInterrupted = true;
+        interrupt();
+      } else {
         process.exit(130);
       }
-      first = name;
-      resolve(name);
     };
     process.on('SIGINT', onSignal);
     process.on('SIGTERM', onSignal);
   });
-  return { received, isReceived: () => first !== undefined };
+  return { received, interrupted, isReceived: () => first !== undefined };
 }

@@ -49,9 +49,9 @@ export type EgressServiceOptions = {
 export type EgressService = {
   /** Running jobs by id, with their process; for status pages and tests. */
   jobs(): { egressId: string; status: EgressStatus; handlerPid: number | undefined }[];
-  /** Takes no new jobs, ends the running ones and waits until their recordings are stored. */
+  /** Takes no new jobs and waits until the running ones have ended by themselves and are stored. */
   drain(): Promise<void>;
-  /** drain(), then everything else. Idempotent. */
+  /** Takes no new jobs, ends the running ones and waits until their recordings are stored. Idempotent. */
   close(cause: string): Promise<void>;
 };
 
@@ -100,18 +100,17 @@ class Service implements EgressService {
   async drain(): Promise<void> {
     this.#isDraining = true;
     await this.#unserve?.();
-    await Promise.all(
-      [...this.#running.values()].map(async ({ job }) => {
-        await job.stop('killed');
-        await job.ended;
-      }),
-    );
+    await Promise.all([...this.#running.values()].map(({ job }) => job.ended));
     await Promise.all(this.#cleaning);
   }
 
   close(cause: string): Promise<void> {
     this.#closing ??= (async () => {
       this.#options.logger.info({ cause, jobs: this.#running.size }, 'egress closing');
+      this.#isDraining = true;
+      for (const { job } of this.#running.values()) {
+        void job.stop('killed');
+      }
       await this.drain();
     })();
     return this.#closing;

@@ -31,6 +31,8 @@ export type Ingress = {
   readonly rtmpPort: number;
   /** Ids of the endpoints with a running session. */
   activeIngressIds(): string[];
+  /** Takes no new encoders and waits until the running sessions have ended by themselves. */
+  drain(): Promise<void>;
   /** Stops listening, ends all sessions, resolves when they have left their rooms. Idempotent. */
   close(cause: string): Promise<void>;
 };
@@ -50,6 +52,7 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
   return {
     rtmpPort: server.port,
     activeIngressIds: () => service.activeIngressIds(),
+    drain: () => service.drain(),
     async close(cause) {
       await service.close(cause);
       await server.close(cause);
@@ -103,6 +106,11 @@ class IngressService {
       await this.#reportFailure(info, error);
       throw error;
     }
+  }
+
+  async drain(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#sessions.values()].map(async (session) => session?.ended));
   }
 
   async close(cause: string): Promise<void> {

@@ -9,6 +9,7 @@ import { MemoryIngressStore } from '../../services/bus/ingress-store.ts';
 import { eventually } from '../support/livekit-page.ts';
 import { RtcNodePeer } from '../support/rtc-node-peer.ts';
 import { API_KEY, API_SECRET, startSfuServer, type SfuServer } from '../support/sfu-server.ts';
+import { silentWebhooks } from '../support/webhooks.ts';
 
 let server: SfuServer;
 let api: Api;
@@ -32,6 +33,7 @@ beforeAll(async () => {
     },
     egressStore: new MemoryEgressStore(),
     ingressStore: new MemoryIngressStore(),
+    webhooks: silentWebhooks(),
     rtmpBaseUrl: () => '',
     recordingsDir: '/nonexistent',
     homeDir: '/nonexistent',

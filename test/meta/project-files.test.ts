@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { sampleConfig } from '../../services/base/config/sample.ts';
 import { createMetrics } from '../../services/base/metrics/metrics.ts';
 import { MemoryBus } from '../../services/bus/memory-bus.ts';
-import { observeServices } from '../../services/cli/service-metrics.ts';
+import { observeEgress, observeIngress, observeRooms } from '../../services/cli/service-metrics.ts';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
 const read = (file: string): Promise<string> => readFile(path.join(root, file), 'utf8');
@@ -32,10 +32,11 @@ describe('project files', () => {
 
   it('documents every metric, and no other', async () => {
     const metrics = createMetrics({ nodeId: 'ND_test', processMetrics: false });
-    observeServices(metrics, { bus: new MemoryBus(), activeIngressIds: () => [], egressJobs: () => [] });
-    const own = [...(await read('services/api/twirp-mount.ts')).matchAll(/'(livekit_\w+)'/g)].map(
-      (match) => match[1],
-    );
+    observeRooms(metrics, new MemoryBus());
+    observeIngress(metrics, { activeIngressIds: () => [] });
+    observeEgress(metrics, { jobs: () => [] });
+    const counted = `${await read('services/api/twirp-mount.ts')}${await read('services/cli/compose.ts')}`;
+    const own = [...counted.matchAll(/'(livekit_\w+)'/g)].map((match) => match[1]);
     const names = [...metrics.names(), ...own].sort();
     const documented = [...(await read('docs/metrics.md')).matchAll(/`(livekit_\w+)`/g)].map(
       (match) => match[1],

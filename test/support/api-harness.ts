@@ -9,6 +9,7 @@ import { MemoryBus } from '../../services/bus/memory-bus.ts';
 import { EgressInternal, RoomInternal } from '../../services/bus/rpc-methods.ts';
 import { mintToken } from '../../services/protocol/token.ts';
 import type { VideoGrant } from '../../services/model/grants.ts';
+import { silentWebhooks } from './webhooks.ts';
 
 export const API_KEY = 'testkey';
 export const API_SECRET = 'a-test-secret-that-is-long-enough-for-hs256';
@@ -40,6 +41,7 @@ export async function startApiHarness(
     mounts: { upgrade: () => false, request: () => false },
     egressStore,
     ingressStore,
+    webhooks: silentWebhooks(),
     rtmpBaseUrl: () => 'rtmp://127.0.0.1:1935/live',
     recordingsDir: options.recordingsDir ?? '/nonexistent',
     homeDir: options.homeDir ?? '/nonexistent',

@@ -7,6 +7,7 @@ import { MemoryEgressStore } from '../../services/bus/egress-store.ts';
 import { MemoryIngressStore } from '../../services/bus/ingress-store.ts';
 import { startIngress, type Ingress, type IngressOptions } from '../../services/ingress/ingress-service.ts';
 import { FakeRoom } from './fake-room.ts';
+import { silentWebhooks } from './webhooks.ts';
 
 export const STREAM_KEY = 'k3yThatNobodyMayEverSee';
 export const { ENDPOINT_BUFFERING, ENDPOINT_PUBLISHING, ENDPOINT_INACTIVE, ENDPOINT_ERROR } =
@@ -45,6 +46,7 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
     bus,
     egressStore: new MemoryEgressStore(),
     ingressStore: store,
+    webhooks: silentWebhooks(),
     logger,
   });
   await store.put(

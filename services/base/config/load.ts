@@ -36,12 +36,24 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   for (const override of overrides) {
     setPath(tree, override);
   }
-  const config = validate(tree, source);
+  const config = withSingleKey(validate(tree, source), source);
   const devKeys = Object.keys(config.keys).length === 0 || config.keys[DEV_KEY] === DEV_SECRET;
   const keys = Object.keys(config.keys).length === 0 ? { [DEV_KEY]: DEV_SECRET } : config.keys;
   const bindAddresses =
     config.bind_addresses.length > 0 ? config.bind_addresses : [devKeys ? '127.0.0.1' : '0.0.0.0'];
   return { config: { ...config, keys, bind_addresses: bindAddresses }, devKeys, source };
+}
+
+/** LiveKit's workers have one key pair of their own; here it is one of "keys". */
+function withSingleKey(config: Config, source: string): Config {
+  const { api_key: key, api_secret: secret } = config;
+  if ((key === undefined) !== (secret === undefined)) {
+    const missing = key === undefined ? 'api_key' : 'api_secret';
+    throw new ServiceError('invalid_argument', `${source}: ${missing}: missing`);
+  }
+  return key === undefined || secret === undefined
+    ? config
+    : { ...config, keys: { [key]: secret, ...config.keys } };
 }
 
 async function readSource(options: LoadOptions): Promise<{ text: string; source: string }> {

@@ -85,6 +85,36 @@ const egressSchema = z.strictObject({
     .describe('Where recordings go when a request names no storage. Default: recordings_dir.'),
 });
 
+const redisSchema = z.strictObject({
+  address: z
+    .string()
+    .default('')
+    .describe('host:port of a single Redis.')
+    .meta({ example: 'localhost:6379' }),
+  username: z.string().default('').describe('User name; empty = the default user.'),
+  password: z.string().default('').describe('Password; empty = none.'),
+  db: z.int().min(0).default(0).describe('Number of the database.'),
+  use_tls: z.boolean().default(false).describe('Connect with TLS.'),
+  sentinel_master_name: z
+    .string()
+    .default('')
+    .describe('Name of the master that the sentinels watch; empty = no sentinels.'),
+  sentinel_addresses: z.array(z.string()).default([]).describe('host:port of every sentinel.'),
+  sentinel_username: z.string().default('').describe('User name at the sentinels.'),
+  sentinel_password: z.string().default('').describe('Password at the sentinels.'),
+});
+
+const webhookSchema = z.strictObject({
+  urls: z
+    .array(z.url({ protocol: /^https?$/ }))
+    .default([])
+    .describe('http(s) URLs that receive every event (room, participant, track, egress, ingress).'),
+  api_key: z
+    .string()
+    .default('')
+    .describe('One of "keys"; its secret signs the events. Empty = the first of "keys".'),
+});
+
 export const configSchema = z.strictObject({
   port: port
     .default(7880)
@@ -101,6 +131,18 @@ export const configSchema = z.strictObject({
       'API key: API secret. Empty = the public development keys devkey/secret, for this machine only.',
     )
     .meta({ example: { APIxxxxxxxxxxxx: 'at-least-32-characters-of-randomness' } }),
+  api_key: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('With api_secret: one more of "keys", as LiveKit writes it for ingress and egress.')
+    .meta({ example: 'APIxxxxxxxxxxxx' }),
+  api_secret: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('See api_key.')
+    .meta({ example: 'at-least-32-characters-of-randomness' }),
   recordings_dir: z
     .string()
     .min(1)
@@ -117,6 +159,22 @@ export const configSchema = z.strictObject({
     .describe('Logs go to standard error, one JSON object a line.'),
   rtc: rtcSchema.prefault({}).describe('WebRTC transport.'),
   room: roomSchema.prefault({}).describe('Defaults of new rooms.'),
+  redis: redisSchema
+    .optional()
+    .describe(
+      'Joins several processes ("serve server", "serve ingress", "serve egress"). Default: none, one process.',
+    ),
+  ws_url: z
+    .url({ protocol: /^wss?$/ })
+    .optional()
+    .describe('Where "serve ingress" and "serve egress" join rooms. Default: this process.')
+    .meta({ example: 'ws://localhost:7880' }),
+  health_port: port
+    .default(0)
+    .describe(
+      'TCP port for /healthz, /readyz, /status and /metrics of "serve ingress" and "serve egress" (0 = any free port).',
+    ),
+  webhook: webhookSchema.prefault({}).describe('Who is told what happens.'),
   ingress: ingressSchema.prefault({}).describe('Media that comes in.'),
   egress: egressSchema.prefault({}).describe('Recordings.'),
 });
@@ -126,7 +184,5 @@ export type Config = z.output<typeof configSchema>;
 
 /** Keys LiveKit has and a later issue brings; naming them beats "unknown key". */
 export const PLANNED_KEYS: Readonly<Record<string, string>> = {
-  redis: 'Redis mode (several nodes) is not in this version: remove "redis" to run everything in one process',
-  webhook: 'webhooks are not in this version: remove "webhook"',
   turn: 'a TURN server is not in this version: remove "turn"',
 };

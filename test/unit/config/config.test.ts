@@ -39,7 +39,7 @@ describe('configuration', () => {
     ['rtc: {udp_port: 70000}', 'rtc.udp_port: '],
     ['rtc: {node_ip: example.com}', 'rtc.node_ip: '],
     ['bind_addresses: [nonsense]', 'bind_addresses.0: '],
-    ['redis: {address: "localhost:6379"}', 'Redis mode'],
+    ['turn: {enabled: true}', 'TURN'],
     ['[1, 2', 'not valid YAML'],
     ['- a', 'mapping'],
     ['a: &x [*x]', 'LIVEKIT_CONFIG'],

@@ -1,0 +1,56 @@
+import * as livekit from '@livekit/protocol';
+import type { PartialMessage } from '@bufbuild/protobuf';
+import { isEnded } from '../../bus/egress-store.ts';
+import { redactEgress } from '../../protocol/redact-egress.ts';
+import type { ExtraWebhooks } from './webhook-dispatcher.ts';
+
+type Event = PartialMessage<livekit.WebhookEvent>;
+
+/** LiveKit's event for a record that changed; undefined when there is none. */
+export function egressEvent(
+  before: livekit.EgressInfo | undefined,
+  after: livekit.EgressInfo,
+): Event | undefined {
+  if (before !== undefined && isEnded(before.status)) {
+    return undefined;
+  }
+  const egressInfo = redactEgress(after);
+  if (isEnded(after.status)) {
+    return { event: 'egress_ended', egressInfo };
+  }
+  return after.status === livekit.EgressStatus.EGRESS_STARTING
+    ? undefined
+    : { event: 'egress_updated', egressInfo };
+}
+
+export function egressStarted(info: livekit.EgressInfo): Event {
+  return { event: 'egress_started', egressInfo: redactEgress(info) };
+}
+
+/** Where the caller of this job wants to hear of it, besides the configured receivers. */
+export function webhooksOf(info: livekit.EgressInfo): ExtraWebhooks {
+  const { value } = info.request;
+  return value !== undefined && 'webhooks' in value ? value.webhooks : [];
+}
+
+const RUNNING: ReadonlySet<livekit.IngressState_Status | undefined> = new Set([
+  livekit.IngressState_Status.ENDPOINT_BUFFERING,
+  livekit.IngressState_Status.ENDPOINT_PUBLISHING,
+]);
+
+/** `ingress_started` when media flows, `ingress_ended` when a running session is over. */
+export function ingressEvent(
+  before: livekit.IngressState_Status | undefined,
+  info: livekit.IngressInfo,
+): Event | undefined {
+  const { status } = info.state ?? {};
+  if (status === before) {
+    return undefined;
+  }
+  // With the stream key, as LiveKit: whoever can verify a webhook can also list the ingress endpoints.
+  const about: Event = { room: { name: info.roomName }, ingressInfo: info };
+  if (status === livekit.IngressState_Status.ENDPOINT_PUBLISHING) {
+    return { ...about, event: 'ingress_started' };
+  }
+  return RUNNING.has(before) && !RUNNING.has(status) ? { ...about, event: 'ingress_ended' } : undefined;
+}
