@@ -276,6 +276,7 @@ export class ParticipantSession {
     this.#link.end(reason, action);
     this.room.removed(this);
     this.publishing.endAll();
+    this.room.news.participantGone(this);
     this.subscriptions.close();
     this.dynacast.close();
     void this.transport.close(DisconnectReason[reason]);
@@ -304,6 +305,7 @@ export class ParticipantSession {
       this.#state = 'active';
       this.logger.info('participant active');
       this.room.participantChanged(this);
+      this.room.news.participantActive(this);
     }
   }
 

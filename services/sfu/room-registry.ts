@@ -3,6 +3,7 @@ import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { ROOM_DEFAULTS, roomProblem, type RoomSettings } from '../model/room.ts';
 import type { PeerTransport, TransportOptions } from './media-types.ts';
+import type { OnRoomEvent } from './room-news.ts';
 import { RoomSession } from './room-session.ts';
 import type { IssueToken } from './token-refresh.ts';
 
@@ -21,6 +22,7 @@ export class RoomRegistry {
   readonly #logger: Logger;
   readonly #defaults: RoomDefaults;
   readonly #issueToken: IssueToken;
+  readonly #onEvent: OnRoomEvent;
   readonly #createTransport: (options: TransportOptions) => PeerTransport;
 
   constructor(options: {
@@ -29,7 +31,9 @@ export class RoomRegistry {
     defaults: RoomDefaults;
     createTransport: (options: TransportOptions) => PeerTransport;
     issueToken: IssueToken;
+    onEvent?: OnRoomEvent;
   }) {
+    this.#onEvent = options.onEvent ?? (() => undefined);
     this.#issueToken = options.issueToken;
     this.#nodeId = options.nodeId;
     this.#logger = options.logger;
@@ -71,6 +75,7 @@ export class RoomRegistry {
       createTransport: this.#createTransport,
       issueToken: this.#issueToken,
       logger: this.#logger,
+      onEvent: this.#onEvent,
       onClosed: (closed) => {
         if (this.#rooms.get(closed.name) === closed) {
           this.#rooms.delete(closed.name);

@@ -19,6 +19,7 @@ import { joinResponse, reconnectResponse } from './join-messages.ts';
 import type { PeerTransport, TransportOptions } from './media-types.ts';
 import { profileOf, type Admission } from './participant-info.ts';
 import { ParticipantSession } from './participant-session.ts';
+import { RoomNews, type OnRoomEvent } from './room-news.ts';
 import { RoomTracks } from './room-tracks.ts';
 import type { SignalConnection } from './signal-connection.ts';
 import type { IssueToken } from './token-refresh.ts';
@@ -32,6 +33,7 @@ export type RoomSessionOptions = {
   issueToken: IssueToken;
   logger: Logger;
   onClosed: (room: RoomSession) => void;
+  onEvent: OnRoomEvent;
 };
 
 /** One live room: who is in it, what is published, and the news everybody gets. */
@@ -41,6 +43,7 @@ export class RoomSession {
   readonly settings: RoomSettings;
   readonly logger: Logger;
   readonly tracks: RoomTracks;
+  readonly news: RoomNews;
   readonly #options: RoomSessionOptions;
   readonly #participants = new Map<string, ParticipantSession>();
   readonly #sifTrailer = randomBytes(16);
@@ -55,6 +58,7 @@ export class RoomSession {
     this.logger = options.logger.child({ room: this.settings.name, roomSid: this.sid });
     const participants = (): ParticipantSession[] => this.participants();
     this.tracks = new RoomTracks(this);
+    this.news = new RoomNews(() => this.info(), options.onEvent);
     this.#speakers = new ActiveSpeakers({
       participants,
       announce: (value) => {
@@ -64,6 +68,7 @@ export class RoomSession {
     this.#qualities = new ConnectionQualities({ participants });
     this.#closeWhenEmptyFor(this.settings.emptyTimeoutS);
     this.logger.info('room created');
+    this.news.roomStarted();
   }
 
   get name(): string {
@@ -264,6 +269,7 @@ export class RoomSession {
       participant.close(reason, 'disconnect');
     }
     this.logger.info({ reason: DisconnectReason[reason] }, 'room closed');
+    this.news.roomFinished();
   }
 
   /** Recorders, egress and agents do not count. */

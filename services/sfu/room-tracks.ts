@@ -17,6 +17,7 @@ export class RoomTracks {
   ready(publisher: ParticipantSession, track: PublishedTrack): void {
     publisher.logger.info({ trackSid: track.sid, mime: track.info.mimeType }, 'track published');
     this.#room.participantChanged(publisher);
+    this.#room.news.trackPublished(publisher, track.info);
     if (!publisher.isHidden) {
       this.#tracks.set(track.sid, track);
       this.#reconsider(track);
@@ -29,6 +30,7 @@ export class RoomTracks {
     for (const participant of this.#room.participants()) {
       participant.subscriptions.forget(track);
     }
+    this.#room.news.trackUnpublished(publisher, track.info);
     if (!publisher.isClosed) {
       this.#room.participantChanged(publisher);
     }

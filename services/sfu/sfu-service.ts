@@ -7,6 +7,7 @@ import type { Logger } from '../base/logger.ts';
 import { ROOM_DEFAULTS } from '../model/room.ts';
 import type { ApiKeys } from '../protocol/token.ts';
 import type { UdpMux } from './media-types.ts';
+import type { OnRoomEvent } from './room-news.ts';
 import { RoomRegistry, type RoomDefaults } from './room-registry.ts';
 import { serveRoomRpc } from './room-rpc.ts';
 import { SignalServer, type SignalServerLimits } from './signal-server.ts';
@@ -28,6 +29,7 @@ export type SfuOptions = {
   };
   room?: Partial<RoomDefaults> & { enableRemoteUnmute?: boolean };
   limits?: SignalServerLimits;
+  onRoomEvent?: OnRoomEvent;
   nodeId?: string;
 };
 
@@ -55,6 +57,7 @@ export async function startSfu(options: SfuOptions): Promise<Sfu> {
     defaults: { autoCreate: true, ...ROOM_DEFAULTS, ...options.room },
     createTransport: (transport) => mux.createTransport(transport),
     issueToken: tokenIssuer(options.keys),
+    ...(options.onRoomEvent === undefined ? {} : { onEvent: options.onRoomEvent }),
   });
   const signal = new SignalServer({
     rooms,
