@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { startApi, type Api, type HttpMounts } from '../api/api-server.ts';
 import type { WebhookDispatcher } from '../api/webhooks/webhook-dispatcher.ts';
 import type { LoadedConfig } from '../base/config/load.ts';
@@ -52,6 +51,9 @@ export async function startServerPart(options: ServerPartOptions): Promise<{ sfu
         maxParticipants: config.room.max_participants,
       },
       nodeId: options.nodeId,
+      onRoomEvent: (event) => {
+        webhooks.notify(event);
+      },
     }),
   );
   const mounts: HttpMounts = {
@@ -73,7 +75,7 @@ export async function startServerPart(options: ServerPartOptions): Promise<{ sfu
       webhooks,
       rtmpBaseUrl: options.rtmpBaseUrl,
       recordingsDir: options.recordingsDir,
-      homeDir: path.join(options.homeDir),
+      homeDir: options.homeDir,
       openOnLoopback: options.devKeys && isLoopbackOnly(config.bind_addresses),
       status: options.status,
       ready: options.ready,
