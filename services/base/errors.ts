@@ -35,6 +35,8 @@ export type ServiceErrorOptions = {
   scope?: ErrorScope;
   blame?: Blame;
   retryable?: boolean;
+  /** Where HTTP tells more cases apart than the code does (413, 415, 428…). */
+  httpStatus?: number;
   cause?: unknown;
 };
 
@@ -58,6 +60,7 @@ export class ServiceError extends Error {
   readonly scope: ErrorScope;
   readonly blame: Blame;
   readonly retryable: boolean;
+  readonly httpStatus: number;
 
   constructor(code: ErrorCode, message: string, options: ServiceErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -65,10 +68,7 @@ export class ServiceError extends Error {
     this.scope = options.scope ?? 'session';
     this.blame = options.blame ?? (CALLER_CODES.has(code) ? 'caller' : 'service');
     this.retryable = options.retryable ?? (code === 'unavailable' || code === 'deadline_exceeded');
-  }
-
-  get httpStatus(): number {
-    return HTTP_STATUS_BY_CODE[this.code];
+    this.httpStatus = options.httpStatus ?? HTTP_STATUS_BY_CODE[code];
   }
 
   /** Wraps anything thrown; a ServiceError passes through untouched. */

@@ -191,6 +191,14 @@ export type WHIPRTCConnectionNotifyRequest = Message<WHIPRTCConnectionNotifyRequ
   closed: boolean;
   video?: livekit.InputVideoState;
   audio?: livekit.InputAudioState;
+  /** From here on ours; LiveKit's servers leave them out and skip them. */
+  roomId: string;
+  /** The room has the tracks and media has arrived. */
+  publishing: boolean;
+  /** Media has arrived before and does not now. */
+  silent: boolean;
+  /** With closed: why, when the encoder did not end by itself. */
+  error: string;
 };
 export const WHIPRTCConnectionNotifyRequest = message<WHIPRTCConnectionNotifyRequest>(
   'rpc.WHIPRTCConnectionNotifyRequest',
@@ -199,6 +207,10 @@ export const WHIPRTCConnectionNotifyRequest = message<WHIPRTCConnectionNotifyReq
     scalar(2, 'closed', ScalarType.BOOL),
     nested(3, 'video', livekit.InputVideoState),
     nested(4, 'audio', livekit.InputAudioState),
+    text(100, 'room_id'),
+    scalar(101, 'publishing', ScalarType.BOOL),
+    scalar(102, 'silent', ScalarType.BOOL),
+    text(103, 'error'),
   ],
 );
 

@@ -7,18 +7,22 @@ export type LayerIndex = 0 | 1 | 2;
 
 export type LayerSize = { layer: LayerIndex; width: number; height: number };
 
-/** RID names of LiveKit clients; anything else is numbered in SDP order, lowest first. */
+/** RID names of LiveKit clients; others are listed best first (RFC 8853 section 5.2: in order of preference). */
 const LAYER_BY_RID: ReadonlyMap<string, LayerIndex> = new Map([
   ['q', 0],
   ['h', 1],
   ['f', 2],
 ]);
 
-/** Simulcast rid → layer. At most three layers; further rids share the highest. */
+/** Simulcast rid → layer. At most three layers; further rids share the lowest. */
 export function layersByRid(rids: readonly string[]): Map<string, LayerIndex> {
   const known = rids.every((rid) => LAYER_BY_RID.has(rid));
+  const highest = Math.min(rids.length, LAYER_BY_RID.size) - 1;
   return new Map(
-    rids.map((rid, index) => [rid, (known ? LAYER_BY_RID.get(rid) : undefined) ?? clampLayer(index)]),
+    rids.map((rid, index) => [
+      rid,
+      (known ? LAYER_BY_RID.get(rid) : undefined) ?? clampLayer(highest - index),
+    ]),
   );
 }
 

@@ -1,3 +1,4 @@
+import type { ServiceError } from '../base/errors.ts';
 import type { SafeEmitter } from '../base/events.ts';
 import type { AudioCodec, VideoCodec } from '../model/packet.ts';
 
@@ -44,6 +45,8 @@ export type PeerTransport = {
   readonly candidates: readonly string[];
   readonly media: PeerMedia;
   readonly events: SafeEmitter<PeerTransportEvents>;
+  /** Why the state is `failed`. */
+  readonly failure: ServiceError | undefined;
   /**
    * Applies the client's offer. A changed remote ufrag is an ICE restart: localUfrag/localPwd are new afterwards.
    * `role`: 'passive' (default) waits for the ClientHello; 'active' sends it (FFmpeg's WHIP muxer).
@@ -97,6 +100,18 @@ export type LayerStats = {
   lost: number;
 };
 
+/** What a layer looks like, read from its own packets; 0 = not seen yet. */
+export type LayerFacts = {
+  layer: number;
+  width: number;
+  height: number;
+  framesPerSecond: number;
+  packets: number;
+  bytes: number;
+  /** Monotonic; -Infinity before the first packet. */
+  lastPacketMs: number;
+};
+
 /** A track as it arrives from its publisher. */
 export type Publication = {
   readonly mid: string;
@@ -106,6 +121,8 @@ export type Publication = {
   /** Loudest RFC 6464 level since the last call, 0 (loud) … 127 (silent); undefined when none arrived. */
   takeAudioLevel(): number | undefined;
   requestKeyframe(layer: number): void;
+  /** What recently arrived, by layer; reads the retransmission history, so packets cost nothing. */
+  inspect(): LayerFacts[];
   readonly forwarders: ReadonlySet<Forwarder>;
 };
 

@@ -169,7 +169,7 @@ export class Negotiation {
       mid: section.mid,
       protocol: section.protocol,
       direction: 'recvonly',
-      codecs: [withFeedback(codec, section.kind, VIDEO_UPLINK_FEEDBACK)],
+      codecs: [withFeedback(codec, section.kind, offeredOf(VIDEO_UPLINK_FEEDBACK, codec))],
       extensions: extensionsOf(section),
       ...(section.sendRids.length > 1
         ? { simulcast: { direction: 'recv' as const, rids: section.sendRids } }
@@ -253,6 +253,11 @@ function extensionsOf(section: AudioVideoSection): Map<string, number> {
     }
   }
   return accepted;
+}
+
+/** An answer may only narrow the offer down (RFC 4585 section 4.2). */
+function offeredOf(feedback: readonly string[], codec: SdpCodec): readonly string[] {
+  return feedback.filter((value) => codec.feedback.includes(value));
 }
 
 function withFeedback(codec: SdpCodec, kind: TrackKind, feedback: readonly string[]): SdpCodec {

@@ -22,7 +22,7 @@ import { ParticipantData } from './data-relay.ts';
 import { Dynacast } from './dynacast.ts';
 import type { PeerTransport, TransportOptions } from './media-types.ts';
 import { participantInfo, profileOf, type Admission } from './participant-info.ts';
-import { Negotiation } from './negotiation.ts';
+import { Negotiation, type NegotiatedAnswer } from './negotiation.ts';
 import type { PublishedTrack } from './published-track.ts';
 import { Publishing } from './publishing.ts';
 import type { RoomSession } from './room-session.ts';
@@ -151,6 +151,11 @@ export class ParticipantSession {
     return isDependent(this.kind, this.permissions);
   }
 
+  /** Why the session ended. */
+  get disconnectReason(): DisconnectReason {
+    return this.#disconnectReason;
+  }
+
   info(): ParticipantInfo {
     return participantInfo(this, { version: this.#version, disconnectReason: this.#disconnectReason });
   }
@@ -181,9 +186,14 @@ export class ParticipantSession {
     this.#version += 1;
   }
 
+  /** The answer to an offer; what it publishes is not shown to the room yet (publishing.flushReady). */
+  negotiate(offerSdp: string): Promise<NegotiatedAnswer> {
+    return this.#negotiation.answer(offerSdp);
+  }
+
   /** Runs after everything the client sent before it. */
   async answer(offer: SessionDescription): Promise<void> {
-    const { sdp, trackIdsByMid } = await this.#negotiation.answer(offer.sdp);
+    const { sdp, trackIdsByMid } = await this.negotiate(offer.sdp);
     if (this.isClosed) {
       return;
     }

@@ -5,7 +5,9 @@ import {
   TrackInfo,
   TrackSource as WireSource,
   TrackType,
+  VideoLayer,
   VideoLayer_Mode,
+  VideoQuality,
   type AddTrackRequest,
 } from '@livekit/protocol';
 import { randomString } from '../base/ids.ts';
@@ -22,6 +24,7 @@ export const CODEC_BY_NAME: ReadonlyMap<string, VideoCodec | AudioCodec> = new M
   ['vp9', 'vp9'],
   ['h264', 'h264'],
   ['av1', 'av1'],
+  ['h265', 'h265'],
 ]);
 
 const MIME_BY_CODEC = {
@@ -30,7 +33,11 @@ const MIME_BY_CODEC = {
   vp9: 'video/VP9',
   h264: 'video/H264',
   av1: 'video/AV1',
+  h265: 'video/H265',
 } as const;
+/** Wire value of each layer index. */
+export const QUALITIES = [VideoQuality.LOW, VideoQuality.MEDIUM, VideoQuality.HIGH] as const;
+
 type PublishableCodec = keyof typeof MIME_BY_CODEC;
 
 /** A track of one participant, from its announcement (addTrack) until it is unpublished. */
@@ -78,6 +85,17 @@ export class PublishedTrack {
     return this.info.layers
       .filter((layer) => layer.width > 0)
       .map((layer) => ({ layer: clampLayer(layer.quality), width: layer.width, height: layer.height }));
+  }
+
+  /** Sizes of simulcast layers that became known after the announcement. */
+  layersMeasured(layers: readonly LayerSize[]): void {
+    this.info.layers = layers.map(
+      ({ layer, width, height }) => new VideoLayer({ quality: QUALITIES[layer], width, height }),
+    );
+    const [primary] = this.info.codecs;
+    if (primary !== undefined) {
+      primary.layers = this.info.layers;
+    }
   }
 
   /** Records what was negotiated; the answer may differ from the announcement. */

@@ -116,9 +116,10 @@ export class RoomSession {
 
   /**
    * Lets a verified client in: an earlier session of the same identity ends, the client gets its `join`.
+   * @param connection undefined for a WHIP client, whose signalling is its HTTP requests.
    * @throws ServiceError resource_exhausted when the room is full.
    */
-  join(admission: Admission, connection: SignalConnection): ParticipantSession {
+  join(admission: Admission, connection: SignalConnection | undefined): ParticipantSession {
     const before = this.#participants.get(admission.claims.identity);
     before?.close(DisconnectReason.DUPLICATE_IDENTITY, 'disconnect');
     this.#checkCapacity(admission);
@@ -133,7 +134,9 @@ export class RoomSession {
       clearTimeout(this.#emptyTimer);
     }
     this.#participants.set(participant.identity, participant);
-    participant.connect(connection);
+    if (connection !== undefined) {
+      participant.connect(connection);
+    }
     participant.send({
       case: 'join',
       value: joinResponse({

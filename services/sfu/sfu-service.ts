@@ -12,6 +12,7 @@ import { RoomRegistry, type RoomDefaults } from './room-registry.ts';
 import { serveRoomRpc } from './room-rpc.ts';
 import { SignalServer, type SignalServerLimits } from './signal-server.ts';
 import { tokenIssuer } from './token-refresh.ts';
+import { WhipEndpoint } from './whip/whip-endpoint.ts';
 import { createUdpMux } from './transport/udp-mux.ts';
 
 export type SfuOptions = {
@@ -37,6 +38,7 @@ export type Sfu = {
   readonly udpPort: number;
   /** false: not a signal path. */
   handleUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer): boolean;
+  /** false: neither a signal nor a WHIP path. */
   handleRequest(req: IncomingMessage, res: ServerResponse): boolean;
   close(cause: string): Promise<void>;
 };
@@ -70,17 +72,19 @@ export async function startSfu(options: SfuOptions): Promise<Sfu> {
     rooms,
     enableRemoteUnmute: options.room?.enableRemoteUnmute ?? false,
   });
+  const whip = new WhipEndpoint({ rooms, keys: options.keys, bus: options.bus, logger });
   let closing: Promise<void> | undefined;
   const close = async (cause: string): Promise<void> => {
     await stopRpc();
     rooms.close();
     signal.close(cause);
+    await whip.close();
     await mux.close();
   };
   return {
     udpPort: mux.port,
     handleUpgrade: (req, socket, head) => signal.handleUpgrade(req, socket, head),
-    handleRequest: (req, res) => signal.handleRequest(req, res),
+    handleRequest: (req, res) => signal.handleRequest(req, res) || whip.handleRequest(req, res),
     close: (cause) => (closing ??= close(cause)),
   };
 }

@@ -34,10 +34,19 @@ function tokenOf(req: IncomingMessage, url: URL): string {
  * @throws ServiceError unauthenticated | invalid_argument with LiveKit's texts.
  */
 export async function admitClient(req: IncomingMessage, url: URL, keys: ApiKeys): Promise<JoinTicket> {
-  const claims = await verifyToken(tokenOf(req, url), keys);
-  const roomName = roomOf(claims, url);
+  const { roomName, claims } = await admitBearer(req, url, keys);
   const join = decodeJoinRequest(url.searchParams.get('join_request') ?? '');
   return { roomName, admission: { claims, join, batchMs: batchMsOf(url) } };
+}
+
+/** The same for a client without a join request. */
+export async function admitBearer(
+  req: IncomingMessage,
+  url: URL,
+  keys: ApiKeys,
+): Promise<{ roomName: string; claims: TokenClaims }> {
+  const claims = await verifyToken(tokenOf(req, url), keys);
+  return { roomName: roomOf(claims, url), claims };
 }
 
 function batchMsOf(url: URL): number {

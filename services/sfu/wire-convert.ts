@@ -39,14 +39,16 @@ export function sourceFromWire(source: WireSource): TrackSource {
   return SOURCE_FROM_WIRE.get(source) ?? 'unknown';
 }
 
+export function sourceToWire(source: TrackSource): WireSource {
+  return SOURCE_TO_WIRE.get(source) ?? WireSource.UNKNOWN;
+}
+
 export function permissionsToWire(permissions: ParticipantPermissions): ParticipantPermission {
   return new ParticipantPermission({
     canSubscribe: permissions.canSubscribe,
     canPublish: permissions.canPublish,
     canPublishData: permissions.canPublishData,
-    canPublishSources: permissions.canPublishSources.map(
-      (source) => SOURCE_TO_WIRE.get(source) ?? WireSource.UNKNOWN,
-    ),
+    canPublishSources: permissions.canPublishSources.map(sourceToWire),
     canUpdateMetadata: permissions.canUpdateMetadata,
     hidden: permissions.hidden,
     recorder: permissions.recorder,

@@ -4,7 +4,14 @@ import {
   type Vp8Descriptor,
 } from '../../media/rtp/vp8-descriptor.ts';
 import { startsKeyframe, type KeyframeCodec } from '../../media/rtp/keyframe.ts';
-import type { LayerStats, NegotiatedCodec, Publication, PublicationOptions } from '../media-types.ts';
+import type {
+  LayerFacts,
+  LayerStats,
+  NegotiatedCodec,
+  Publication,
+  PublicationOptions,
+} from '../media-types.ts';
+import { StreamInspector } from './stream-inspector.ts';
 import type { TrackForwarder } from './track-forwarder.ts';
 import type { PublisherClock } from './publisher-clock.ts';
 import type { InboundStream } from './inbound-stream.ts';
@@ -42,6 +49,7 @@ export class TrackPublication implements Publication {
   readonly #sendPli: (ssrc: number) => void;
   /** By layer: the stream that carries it now. */
   readonly #streams: (InboundStream | undefined)[] = [];
+  readonly #inspectors: StreamInspector[] = [];
   readonly #lastPliMs: number[] = [];
   readonly #keyframeCodec: KeyframeCodec | undefined;
   /** Copy of the set: iterating a Set allocates, and this happens for every packet. */
@@ -88,6 +96,13 @@ export class TrackPublication implements Publication {
   detach(forwarder: TrackForwarder): void {
     this.forwarders.delete(forwarder);
     this.#active = [...this.forwarders];
+  }
+
+  inspect(): LayerFacts[] {
+    return this.#streams.flatMap((stream, layer) => {
+      const inspector = (this.#inspectors[layer] ??= new StreamInspector(this.codec.name));
+      return stream === undefined ? [] : [{ layer, ...inspector.read(stream) }];
+    });
   }
 
   layers(): LayerStats[] {

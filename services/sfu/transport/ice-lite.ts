@@ -47,9 +47,14 @@ export class IceLiteAgent {
     return this.#selected;
   }
 
-  /** Monotonic milliseconds of the last authenticated check (RFC 7675: consent). */
+  /** Monotonic milliseconds of the last authenticated check or media (RFC 7675: consent). */
   get lastCheckMs(): number {
     return this.#lastCheckMs;
+  }
+
+  /** The peer has proved in another way than by a check that it is there. */
+  heard(nowMs: number): void {
+    this.#lastCheckMs = nowMs;
   }
 
   /** New credentials; the previous ones stay valid until the peer has moved (make before break). */

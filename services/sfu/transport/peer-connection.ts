@@ -55,6 +55,9 @@ export class PeerConnection implements PeerTransport {
   #sctp: SctpAssociation | undefined;
   #srtp: SrtpSession | undefined;
   #closeInlet: (() => void) | undefined;
+  #failure: ServiceError | undefined;
+  /** Authenticated packets at the last look. */
+  #packetsSeen = 0;
 
   constructor(options: PeerConnectionOptions) {
     this.#options = options;
@@ -71,6 +74,10 @@ export class PeerConnection implements PeerTransport {
 
   get state(): PeerState {
     return this.#state;
+  }
+
+  get failure(): ServiceError | undefined {
+    return this.#failure;
   }
 
   get localUfrag(): string {
@@ -184,6 +191,7 @@ export class PeerConnection implements PeerTransport {
 
   /** Called about once a second. */
   checkTimeouts(nowMs: number): void {
+    this.#noteMedia(nowMs);
     if (this.#state === 'connected' && nowMs - this.ice.lastCheckMs > CONSENT_TIMEOUT_MS) {
       this.#fail(new ServiceError('unavailable', 'ICE: the client has gone silent'));
     } else if (this.#state === 'connecting' && nowMs > this.#connectDeadlineMs) {
@@ -195,6 +203,15 @@ export class PeerConnection implements PeerTransport {
             : 'DTLS: the handshake did not finish in time',
         ),
       );
+    }
+  }
+
+  /** FFmpeg's WHIP muxer sends no checks once it is connected: authentic media says as well that it is there. */
+  #noteMedia(nowMs: number): void {
+    const { packetsIn } = this.media.stats();
+    if (packetsIn !== this.#packetsSeen) {
+      this.#packetsSeen = packetsIn;
+      this.ice.heard(nowMs);
     }
   }
 
@@ -247,6 +264,7 @@ export class PeerConnection implements PeerTransport {
       return;
     }
     this.#logger.info({ err: error }, 'transport failed');
+    this.#failure = error;
     this.#release();
     this.#setState('failed');
   }

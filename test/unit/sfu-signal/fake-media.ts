@@ -5,6 +5,7 @@ import type {
   Forwarder,
   ForwarderBinding,
   HeaderExtensionIds,
+  LayerFacts,
   LayerStats,
   PeerMedia,
   PeerState,
@@ -36,6 +37,10 @@ export class FakePublication implements Publication {
 
   takeAudioLevel(): number | undefined {
     return this.audioLevel;
+  }
+
+  inspect(): LayerFacts[] {
+    return [];
   }
 
   requestKeyframe(): void {
@@ -149,6 +154,7 @@ export class FakeDataChannel implements DataChannel {
 
 export class FakeTransport implements PeerTransport {
   state: PeerState = 'new';
+  readonly failure: undefined;
   localUfrag = 'ufragOne';
   readonly localPwd = 'a-local-password-of-24-ch';
   readonly localFingerprint = Array.from({ length: 32 }, () => 'AB').join(':');
