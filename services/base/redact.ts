@@ -11,15 +11,53 @@ const SECRET_FIELD =
 const JWT = /\beyJ[\w-]+\.[\w-]+\.[\w-]*/g;
 const URL_CREDENTIALS = /\b([a-z][a-z0-9+.-]*:\/\/)[^/\s:@]*:[^/\s@]*@/gi;
 const SECRET_QUERY = /([?&](?:access_token|token|join_request|streamid|passphrase|key|secret)=)[^&\s"']+/gi;
-const RTMP_KEY = /\b(rtmps?:\/\/[^\s"']*\/)([^\s/"']+)/gi;
+const STREAM_URL = /\b(rtmps?|srt|mux|twitch):\/\/[^\s"']+/gi;
+/** Options of an SRT address that say nothing secret; the value of any other is cut. */
+const OPEN_SRT_OPTIONS: ReadonlySet<string> = new Set(['mode', 'latency', 'pbkeylen', 'transtype']);
 
 /** Replaces tokens, URL credentials and stream keys inside free text. */
 export function redactText(text: string): string {
   return text
+    .replace(STREAM_URL, redactStreamUrl)
     .replace(JWT, REDACTED)
     .replace(URL_CREDENTIALS, `$1${REDACTED}@`)
-    .replace(SECRET_QUERY, `$1${REDACTED}`)
-    .replace(RTMP_KEY, (_match, base: string, key: string) => base + redactStreamKey(key));
+    .replace(SECRET_QUERY, `$1${REDACTED}`);
+}
+
+/** A stream address without its key, user, password and secret options; other text stays as it is. */
+export function redactStreamUrl(url: string): string {
+  const [, scheme = '', user = '', host = '', rest = ''] =
+    /^([a-z]+:\/\/)([^/?]*@)?([^/?]*)(.*)$/is.exec(url) ?? [];
+  const credentials = user === '' ? '' : `${REDACTED}@`;
+  switch (scheme.toLowerCase()) {
+    case 'rtmp://':
+    case 'rtmps://':
+      return `${scheme}${credentials}${host}${redactRtmpPath(rest)}`;
+    case 'srt://':
+      return `${scheme}${credentials}${host}${redactSrtOptions(rest)}`;
+    case 'mux://':
+    case 'twitch://':
+      return `${scheme}${redactStreamKey(url.slice(scheme.length))}`;
+    default:
+      return url;
+  }
+}
+
+/** `/app/key?query`: the key and its query are one secret, whatever slashes the query holds. */
+function redactRtmpPath(path: string): string {
+  const queryAt = path.indexOf('?');
+  const lastSlash = path.lastIndexOf('/', queryAt === -1 ? undefined : queryAt);
+  if (lastSlash === -1) {
+    return path === '' ? '' : REDACTED;
+  }
+  const key = path.slice(lastSlash + 1);
+  return path.slice(0, lastSlash + 1) + (key === '' ? '' : redactStreamKey(key));
+}
+
+function redactSrtOptions(rest: string): string {
+  return rest.replace(/([?&])([^=&]*)=([^&]*)/g, (whole, separator: string, name: string) =>
+    OPEN_SRT_OPTIONS.has(name.toLowerCase()) ? whole : `${separator}${name}=${REDACTED}`,
+  );
 }
 
 /** LiveKit's form: `{abc...xyz}` when long enough to hint at the key without giving it away. */

@@ -144,12 +144,24 @@ export function flvTag(typeId: number, timestampMs: number, body: readonly Uint8
 }
 
 /** Body of a video tag with H.264, the reverse of parseFlvVideo. */
-export function flvVideoBody(video: Extract<FlvVideo, { packet: 'config' | 'frame' }>): Uint8Array[] {
+export function flvVideoBody(
+  video:
+    | { packet: 'config'; data: Uint8Array }
+    | { packet: 'frame'; key: boolean; compositionMs: number; data: Uint8Array },
+): Uint8Array[] {
   const header = Buffer.alloc(5);
   header[0] = ((video.packet === 'config' || video.key ? KEY_FRAME : 2) << 4) | AVC;
   header[1] = video.packet === 'config' ? 0 : 1;
   header.writeIntBE(video.packet === 'config' ? 0 : video.compositionMs, 2, 3);
   return [header, video.data];
+}
+
+/** 44 kHz, 16 bit, stereo: what annex E.4.2.1 asks of every AAC stream; the configuration tells the truth. */
+const AAC_HEADER = (AAC << 4) | 15;
+
+/** Body of an audio tag with AAC, the reverse of parseFlvAudio. */
+export function flvAudioBody(audio: { packet: FlvAudio['packet']; data: Uint8Array }): Uint8Array[] {
+  return [Uint8Array.of(AAC_HEADER, audio.packet === 'config' ? 0 : 1), audio.data];
 }
 
 export type FlvTag = { typeId: number; timestampMs: number; body: Buffer };

@@ -18,7 +18,7 @@ const SECRET_FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 /** Fields that hold an address which may carry a stream key or credentials. */
-const URL_FIELDS: ReadonlySet<string> = new Set(['url', 'urls', 'websocket_url', 'add_output_urls']);
+const URL_FIELDS: ReadonlySet<string> = new Set(['url', 'urls', 'add_output_urls', 'remove_output_urls']);
 
 /**
  * A copy of the job record that anybody with roomRecord may see: credentials become `{field_name}` as in
@@ -58,5 +58,15 @@ function redactField(field: FieldInfo, value: unknown): unknown {
   if (SECRET_FIELDS.has(field.name)) {
     return `{${field.name}}`;
   }
+  if (field.name === 'websocket_url') {
+    return redactSocketUrl(value);
+  }
   return URL_FIELDS.has(field.name) || field.name === 'error' ? redactText(value) : value;
+}
+
+/** Receivers of raw audio invent their own query: every value may be a token. */
+function redactSocketUrl(url: string): string {
+  return redactText(url)
+    .replace(/^(wss?:\/\/)[^/?#]*@/i, '$1[redacted]@')
+    .replace(/([?&][^=&#]*=)[^&#]*/g, '$1[redacted]');
 }

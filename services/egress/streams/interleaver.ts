@@ -1,0 +1,53 @@
+import type { FlvMessage } from './stream-link.ts';
+
+type Kind = FlvMessage['kind'];
+
+const MAX_WAIT_US = 1_000_000;
+/** The first sound may come well before the first picture. */
+const MAX_START_WAIT_US = 3_000_000;
+const MAX_HELD = 2_000;
+
+/**
+ * Puts picture and sound into the order of their decode times, which platforms expect of a publisher. A track that has
+ * fallen silent holds the other one back for a second at most.
+ */
+export class Interleaver {
+  readonly #newestUs = new Map<Kind, number | undefined>();
+  readonly #emit: (message: FlvMessage) => void;
+  #held: FlvMessage[] = [];
+
+  constructor(kinds: readonly Kind[], emit: (message: FlvMessage) => void) {
+    this.#emit = emit;
+    for (const kind of kinds) {
+      this.#newestUs.set(kind, undefined);
+    }
+  }
+
+  push(message: FlvMessage): void {
+    const after = this.#held.findLastIndex((held) => held.dtsUs <= message.dtsUs);
+    this.#held.splice(after + 1, 0, message);
+    this.#newestUs.set(message.kind, message.dtsUs);
+    this.#release(this.#limitUs());
+  }
+
+  flush(): void {
+    this.#release(Infinity);
+  }
+
+  /** Everything up to here is in its final order. */
+  #limitUs(): number {
+    const known = [...this.#newestUs.values()].filter((newest) => newest !== undefined);
+    const newestUs = Math.max(...known);
+    const isStarting = known.length < this.#newestUs.size;
+    const common = isStarting ? -Infinity : Math.min(...known);
+    const waited = newestUs - (isStarting ? MAX_START_WAIT_US : MAX_WAIT_US);
+    return this.#held.length > MAX_HELD ? newestUs : Math.max(common, waited);
+  }
+
+  #release(limitUs: number): void {
+    const end = this.#held.findIndex((message) => message.dtsUs > limitUs);
+    for (const message of this.#held.splice(0, end === -1 ? this.#held.length : end)) {
+      this.#emit(message);
+    }
+  }
+}
