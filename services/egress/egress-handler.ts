@@ -1,3 +1,4 @@
+import { ServiceError } from '../base/errors.ts';
 import { createLogger, type LogLevel } from '../base/logger.ts';
 import { connectParent, type ParentLink } from '../base/process/ipc.ts';
 import { EgressRecord, decodeInfo, encodeInfo } from './egress-record.ts';
@@ -16,14 +17,21 @@ let session: EgressSession | undefined;
 
 const parent: ParentLink<FromHandler> = connectParent<ToHandler, FromHandler>({
   onMessage: (message) => {
-    if (message.type === 'stop') {
-      session?.stop(message.reason);
-    } else if (session === undefined) {
-      runJob(message.job).catch((error: unknown) => {
-        createLogger().error({ err: error }, 'egress handler failed');
-        process.exitCode = 1;
-        parent.close();
-      });
+    switch (message.type) {
+      case 'stop':
+        session?.stop(message.reason);
+        return;
+      case 'update_stream':
+        void updateStream(message.requestId, message.add, message.remove);
+        return;
+      case 'start':
+        if (session === undefined) {
+          runJob(message.job).catch((error: unknown) => {
+            createLogger().error({ err: error }, 'egress handler failed');
+            process.exitCode = 1;
+            parent.close();
+          });
+        }
     }
   },
   onParentGone: () => {
@@ -40,6 +48,16 @@ process.on('SIGTERM', () => {
   session?.stop('killed');
 });
 
+async function updateStream(requestId: number, add: string[], remove: string[]): Promise<void> {
+  try {
+    await session?.updateStreams(add, remove);
+    parent.send({ type: 'stream_updated', requestId });
+  } catch (cause) {
+    const { code, message } = ServiceError.from(cause);
+    parent.send({ type: 'stream_updated', requestId, error: { code, message } });
+  }
+}
+
 async function runJob(job: HandlerJob): Promise<void> {
   const { egress } = job;
   const logger = createLogger({ level: job.logLevel as LogLevel, name: 'egress-handler' }).child({
@@ -49,18 +67,17 @@ async function runJob(job: HandlerJob): Promise<void> {
   const record = new EgressRecord(decodeInfo(job.info), (info) => {
     parent.send({ type: 'update', info: encodeInfo(info) });
   });
-  const storage = createStorage(egress.file.storage);
   session = new EgressSession({
     egress,
     record,
     tools: job.tools,
     workDir: job.workDir,
     rescueDir: job.rescueDir,
-    storage,
+    createStorage,
     createSource,
     logger,
-    onSpool: (spool) => {
-      parent.send({ type: 'spool', spool });
+    onSpool: (spool, track) => {
+      parent.send({ type: 'spool', spool, track });
     },
   });
   try {
@@ -71,7 +88,6 @@ async function runJob(job: HandlerJob): Promise<void> {
     logger.warn({ err: error }, 'egress refused before it started');
     record.fail(error);
   } finally {
-    storage.close();
     // Lets the last message out. Nothing should keep the process alive now; what does is not waited for.
     parent.close();
     setTimeout(() => process.exit(), EXIT_TIMEOUT_MS).unref();

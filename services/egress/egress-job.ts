@@ -1,14 +1,13 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { EgressStatus, type EgressInfo } from '@livekit/protocol';
-import { unixNs } from '../base/clock.ts';
 import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { superviseChild, type ChildExit, type SupervisedChild } from '../base/process/supervisor.ts';
 import type { EndReason, ValidatedEgress } from '../model/egress.ts';
 import { decodeInfo, encodeInfo, EgressRecord } from './egress-record.ts';
-import type { FromHandler, HandlerTools, RecordingSpool, ToHandler } from './handler-messages.ts';
-import { recoverRecording } from './recovery.ts';
+import type { FromHandler, HandlerTools, OutputSpool, ToHandler, TrackFacts } from './handler-messages.ts';
+import { recoverOutputs } from './recovery.ts';
 
 /** Joining, storage pre-flight included; LiveKit allows its handler ten seconds, S3 may need longer. */
 const PREPARE_TIMEOUT_MS = 25_000;
@@ -37,7 +36,9 @@ export class EgressJob {
   readonly #workDir: string;
   #child: SupervisedChild<ToHandler> | undefined;
   #info: EgressInfo;
-  #spool: RecordingSpool | undefined;
+  /** By output: what is on disk should the handler die. */
+  readonly #spools = new Map<OutputSpool['output'], OutputSpool>();
+  #track: TrackFacts = { trackId: '', publisherIdentity: '', trackType: '', trackSource: '' };
   #waiters = new Set<() => void>();
   #isPrepared = false;
   #resolveEnded: () => void = () => undefined;
@@ -133,7 +134,10 @@ export class EgressJob {
         this.#isPrepared = true;
         break;
       case 'spool':
-        this.#spool = message.spool;
+        this.#spools.set(message.spool.output, message.spool);
+        this.#track = message.track;
+        break;
+      case 'stream_updated':
         break;
       case 'update':
         this.#update(decodeInfo(message.info));
@@ -158,17 +162,12 @@ export class EgressJob {
       const record = new EgressRecord(this.#info, (info) => {
         this.#update(info);
       });
-      if (this.#spool !== undefined) {
-        await recoverRecording({
-          egress,
-          spool: this.#spool,
-          record,
-          tools,
-          endedAtNs: unixNs(),
-          rescueDir,
-          logger,
-        });
-      }
+      await recoverOutputs({
+        ...{ egress, record, tools, rescueDir, logger },
+        spools: [...this.#spools.values()],
+        track: this.#track,
+        workDir: this.#workDir,
+      });
       record.fail(failure);
     }
     await this.#removeWorkDir();
@@ -178,8 +177,13 @@ export class EgressJob {
 
   /** The folder stays when it holds a recording that found no other place. */
   async #removeWorkDir(): Promise<void> {
-    const location = this.#info.fileResults[0]?.location ?? '';
-    if (location.startsWith(this.#workDir + path.sep)) {
+    const { fileResults, segmentResults } = this.#info;
+    const locations = [
+      ...fileResults.map(({ location }) => location),
+      ...segmentResults.map(({ playlistLocation }) => playlistLocation),
+    ];
+    const location = locations.find((place) => place.startsWith(this.#workDir + path.sep));
+    if (location !== undefined) {
       this.#logger.error({ location }, 'recording left in the work folder: move it to where it belongs');
       return;
     }

@@ -1,8 +1,17 @@
-import { EgressInfo, EgressSourceType, EgressStatus, FileInfo } from '@livekit/protocol';
+import {
+  EgressInfo,
+  EgressSourceType,
+  EgressStatus,
+  FileInfo,
+  ImagesInfo,
+  SegmentsInfo,
+  StreamInfoList,
+  type StreamInfo,
+} from '@livekit/protocol';
 import { unixNs } from '../base/clock.ts';
 import { messageOf, ServiceError } from '../base/errors.ts';
 import { redactText } from '../base/redact.ts';
-import { END_REASON_TEXT, type EndReason } from '../model/egress.ts';
+import { END_REASON_TEXT, type EgressJobKind, type EndReason } from '../model/egress.ts';
 import { isFinal, nextState, type EgressInput, type EgressState } from '../model/egress-state.ts';
 
 const STATUS_BY_STATE: Readonly<Record<EgressState, EgressStatus>> = {
@@ -23,6 +32,21 @@ export type FileFacts = {
   startedAtNs: bigint;
   endedAtNs: bigint;
 };
+
+export type SegmentsFacts = {
+  playlistName: string;
+  /** '' = none. */
+  livePlaylistName: string;
+  playlistLocation: string;
+  livePlaylistLocation: string;
+  segments: number;
+  sizeBytes: number;
+  durationUs: number;
+  startedAtNs: bigint;
+  endedAtNs: bigint;
+};
+
+export type ImagesFacts = { filenamePrefix: string; images: number; startedAtNs: bigint; endedAtNs: bigint };
 
 /**
  * The EgressInfo of one job and the only place that changes it: every change is a transition of the state table,
@@ -63,19 +87,64 @@ export class EgressRecord {
     });
   }
 
-  /** The file as it is known so far; also fills LiveKit's deprecated single result. */
+  /** The file as it is known so far. */
   setFile(facts: FileFacts): void {
-    const file = new FileInfo({
-      filename: facts.filename,
-      location: facts.location,
-      size: BigInt(facts.sizeBytes),
-      duration: BigInt(facts.durationUs) * 1000n,
+    this.#info.fileResults = [
+      new FileInfo({
+        filename: facts.filename,
+        location: facts.location,
+        size: BigInt(facts.sizeBytes),
+        duration: BigInt(facts.durationUs) * 1000n,
+        startedAt: facts.startedAtNs,
+        endedAt: facts.endedAtNs,
+      }),
+    ];
+    this.#fillSingleResult();
+  }
+
+  /** The segments as they are known so far. */
+  setSegments(facts: SegmentsFacts): void {
+    this.#info.segmentResults = [
+      new SegmentsInfo({
+        playlistName: facts.playlistName,
+        livePlaylistName: facts.livePlaylistName,
+        playlistLocation: facts.playlistLocation,
+        livePlaylistLocation: facts.livePlaylistLocation,
+        segmentCount: BigInt(facts.segments),
+        size: BigInt(facts.sizeBytes),
+        duration: BigInt(facts.durationUs) * 1000n,
+        startedAt: facts.startedAtNs,
+        endedAt: facts.endedAtNs,
+      }),
+    ];
+    this.#fillSingleResult();
+  }
+
+  /** @param index of the image output in the request. */
+  setImages(index: number, facts: ImagesFacts): void {
+    this.#info.imageResults[index] = new ImagesInfo({
+      filenamePrefix: facts.filenamePrefix,
+      imageCount: BigInt(facts.images),
       startedAt: facts.startedAtNs,
       endedAt: facts.endedAtNs,
     });
-    this.#info.fileResults = [file];
-    // eslint-disable-next-line @typescript-eslint/no-deprecated -- LiveKit still fills it for a single output
-    this.#info.result = { case: 'file', value: file };
+    // The list is a message field: it must have no holes.
+    this.#info.imageResults = Array.from(this.#info.imageResults, (images) => new ImagesInfo(images));
+  }
+
+  /** Addresses with their keys already redacted. Tells the server at once unless the job has ended. */
+  setStreams(streams: readonly StreamInfo[]): void {
+    this.#info.streamResults = streams.map((stream) => stream.clone());
+    this.#fillSingleResult();
+    this.publish();
+  }
+
+  /** Sends what has changed without a change of state. */
+  publish(): void {
+    if (!this.isFinal) {
+      this.#info.updatedAt = unixNs();
+      this.#onChange(this.#info.clone());
+    }
   }
 
   setManifest(location: string): void {
@@ -110,6 +179,26 @@ export class EgressRecord {
     });
   }
 
+  /** LiveKit's deprecated single result is still filled when the job has one kind of output. */
+  #fillSingleResult(): void {
+    const { fileResults, segmentResults, streamResults, imageResults } = this.#info;
+    const lists = [fileResults, segmentResults, streamResults, imageResults];
+    const isSingle = lists.filter((list) => list.length > 0).length === 1;
+    const [file] = fileResults;
+    const [segments] = segmentResults;
+    /* eslint-disable @typescript-eslint/no-deprecated -- what older clients read */
+    if (!isSingle) {
+      this.#info.result = { case: undefined };
+    } else if (file !== undefined) {
+      this.#info.result = { case: 'file', value: file };
+    } else if (segments !== undefined) {
+      this.#info.result = { case: 'segments', value: segments };
+    } else if (streamResults.length > 0) {
+      this.#info.result = { case: 'stream', value: new StreamInfoList({ info: streamResults }) };
+    }
+    /* eslint-enable @typescript-eslint/no-deprecated */
+  }
+
   #apply(input: EgressInput, change: (info: EgressInfo) => void): void {
     const next = nextState(this.state, input);
     if (next === undefined) {
@@ -139,6 +228,6 @@ export function decodeInfo(text: string): EgressInfo {
   return EgressInfo.fromBinary(Buffer.from(text, 'base64'));
 }
 
-export function sourceTypeOf(kind: 'template' | 'track'): EgressSourceType {
-  return kind === 'template' ? EgressSourceType.WEB : EgressSourceType.SDK;
+export function sourceTypeOf(kind: EgressJobKind): EgressSourceType {
+  return kind === 'template' || kind === 'web' ? EgressSourceType.WEB : EgressSourceType.SDK;
 }

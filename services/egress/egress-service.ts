@@ -15,6 +15,7 @@ import { mintToken } from '../protocol/token.ts';
 import { Admission, AFFINITY, DEFAULT_CPU_COST, type CpuCost } from './admission.ts';
 import { EgressJob } from './egress-job.ts';
 import { sourceTypeOf } from './egress-record.ts';
+import { assertPossible } from './egress-validation.ts';
 import { InfoReporter } from './info-reporter.ts';
 
 const RECORDER_TOKEN_TTL_S = 24 * 3600;
@@ -145,19 +146,10 @@ class Service implements EgressService {
     const { room, tools } = this.#options;
     const { egressId, roomId, roomName } = request;
     const requested = readRequest(request.request, this.#defaultStorage());
-    if (requested.file.storage.kind === 'local' && this.#options.storage.disallowLocalStorage === true) {
-      throw new ServiceError(
-        'invalid_argument',
-        'request has missing or invalid field: output (local storage is switched off here: name an s3 storage)',
-      );
-    }
-    if (requested.job.kind === 'template' && tools.chromiumPath === undefined) {
-      throw new ServiceError(
-        'unavailable',
-        'room composite needs Chromium, which this machine does not have: apt-get install chromium, or set PUPPETEER_EXECUTABLE_PATH',
-        { scope: 'node', retryable: false },
-      );
-    }
+    assertPossible(requested, {
+      disallowLocalStorage: this.#options.storage.disallowLocalStorage === true,
+      hasChromium: tools.chromiumPath !== undefined,
+    });
     const token =
       request.token ||
       (await mintToken(room.apiKey, room.apiSecret, {

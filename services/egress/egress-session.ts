@@ -1,15 +1,18 @@
-import { unixNs } from '../base/clock.ts';
-import { messageOf, ServiceError } from '../base/errors.ts';
+import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { FILE_KIND_BY_CODEC, type EndReason, type FileKind, type ValidatedEgress } from '../model/egress.ts';
-import { expandFilepath, knownFolder, type FilenameValues } from '../model/egress-filename.ts';
+import type { EndReason, StorageTarget, ValidatedEgress } from '../model/egress.ts';
+import type { FilenameValues } from '../model/egress-filename.ts';
 import type { EncodedPacket, TrackFormat } from '../model/packet.ts';
 import type { EgressRecord } from './egress-record.ts';
-import type { HandlerTools, RecordingSpool } from './handler-messages.ts';
-import { deliver } from './outputs/delivery.ts';
-import { FileOutput } from './outputs/file-output.ts';
+import type { HandlerTools, OutputSpool, TrackFacts } from './handler-messages.ts';
+import { createOutputs, type JobOutputs } from './outputs/create-outputs.ts';
+import { Manifest } from './outputs/manifest.ts';
+import { filenameValues, foldersOf } from './outputs/output-names.ts';
+import { nothingRecorded } from './outputs/spool.ts';
+import { settleWithin } from './settle-within.ts';
 import type { CreateSource, OpenedSource } from './sources/create-source.ts';
 import type { SourceEnd } from './sources/source-types.ts';
+import { StoragePool } from './uploads/storage-pool.ts';
 import type { Storage } from './uploads/storage.ts';
 
 /** A source that does not let go is given up after this; what it delivered is finished all the same. */
@@ -22,32 +25,37 @@ export type EgressSessionOptions = {
   tools: HandlerTools;
   workDir: string;
   rescueDir: string;
-  storage: Storage;
+  createStorage: (target: StorageTarget) => Storage;
   createSource: CreateSource;
   logger: Logger;
-  onSpool: (spool: RecordingSpool) => void;
+  onSpool: (spool: OutputSpool, track: TrackFacts) => void;
 };
 
-type End = { reason: EndReason; error?: Error };
+type End = { reason: EndReason; error?: ServiceError };
 
-/** One running job: source → file → storage. The record tells how it goes. */
+/** One running job: source → outputs → storage, from one encode. The record tells how it goes. */
 export class EgressSession {
   readonly #options: EgressSessionOptions;
   readonly #opened: OpenedSource;
   readonly #starting = new AbortController();
-  readonly #startedAtMs = Date.now();
+  readonly #createdAtMs = Date.now();
+  readonly #storages: StoragePool;
+  readonly #manifest = new Manifest();
+  readonly #failures: ServiceError[] = [];
   readonly #end: Promise<End>;
   #requestEnd: (end: End) => void = () => undefined;
   #kinds: ('video' | 'audio')[] = [];
   #formats: TrackFormat[] = [];
   #held: EncodedPacket[] = [];
   #heldBytes = 0;
-  #output: FileOutput | undefined;
-  #spool: RecordingSpool | undefined;
+  /** Wall clock of the first packet. */
+  #firstPacketAtMs: number | undefined;
+  #outputs: JobOutputs | undefined;
   #opening: Promise<void> | undefined;
 
   constructor(options: EgressSessionOptions) {
     this.#options = options;
+    this.#storages = new StoragePool(options.createStorage);
     this.#end = new Promise((resolve) => {
       this.#requestEnd = resolve;
     });
@@ -64,16 +72,28 @@ export class EgressSession {
     });
   }
 
-  /** Proves that the result can be stored. @throws ServiceError of the storage. */
+  /** Proves that the results can be stored. @throws ServiceError of the first storage that refuses. */
   async prepare(): Promise<void> {
-    const { egress, storage } = this.#options;
-    await storage.preflight(knownFolder(egress.file.filepath, this.#filenameValues()));
+    const folders = foldersOf(this.#options.egress, this.#filenameValues());
+    await Promise.all(folders.map(({ storage, folder }) => this.#storages.for(storage).preflight(folder)));
   }
 
   /** Ends the job; before it is active this aborts it. Idempotent. */
   stop(reason: EndReason): void {
     this.#requestEnd({ reason });
     this.#starting.abort();
+  }
+
+  /** @throws ServiceError invalid_argument for a job without streams, or what the streams refuse. */
+  async updateStreams(add: readonly string[], remove: readonly string[]): Promise<void> {
+    if (this.#options.egress.outputs.streams === undefined) {
+      throw new ServiceError('invalid_argument', 'UpdateStream called on non-streaming egress');
+    }
+    const streams = this.#outputs?.streams;
+    if (streams === undefined) {
+      throw new ServiceError('failed_precondition', 'the streams of this egress have not started yet');
+    }
+    await streams.update(add, remove);
   }
 
   /** Runs to a final state; never rejects. */
@@ -84,12 +104,14 @@ export class EgressSession {
       const { kinds } = await source.start(this.#starting.signal);
       this.#kinds = kinds.filter((kind) => this.#opened.wants(kind));
       record.activate();
-      this.#openOutput();
+      this.#openOutputs();
       await this.#finish(await this.#end);
     } catch (error) {
       await this.#onStartFailed(error);
     } finally {
       await settleWithin(source.close('egress ended'), SOURCE_STOP_TIMEOUT_MS, logger, 'source close');
+      await Promise.all((this.#outputs?.all ?? []).map((output) => output.close('egress ended')));
+      this.#storages.close();
     }
   }
 
@@ -112,29 +134,24 @@ export class EgressSession {
   }
 
   async #finish(end: End): Promise<void> {
-    const { record, logger, egress, storage, rescueDir } = this.#options;
-    const endedAtNs = unixNs();
+    const { record, logger, egress, workDir } = this.#options;
     record.end(end.reason);
     logger.info({ reason: end.reason }, 'egress ending');
     await settleWithin(this.#opened.source.stop(), SOURCE_STOP_TIMEOUT_MS, logger, 'source stop');
     await this.#opening;
-    if (this.#output === undefined || this.#spool === undefined) {
-      record.fail(
-        end.error ?? new ServiceError('internal', 'nothing was recorded: no media arrived before the end'),
-      );
+    if (this.#outputs === undefined) {
+      record.fail(end.error ?? this.#failures[0] ?? nothingRecorded());
       return;
     }
-    try {
-      const finished = await this.#output.finish();
-      await deliver({ egress, record, spool: this.#spool, finished, storage, endedAtNs, rescueDir, logger });
-    } catch (error) {
-      record.fail(end.error ?? error);
-      return;
-    }
-    if (end.error === undefined) {
+    await Promise.all(this.#outputs.all.map((output) => output.finish()));
+    const facts = this.#opened.facts();
+    const storages = this.#storages;
+    await this.#manifest.deliver({ egress, facts, record, storages, workDir, logger });
+    const error = end.error ?? this.#failures[0];
+    if (error === undefined) {
       record.finish(end.reason === 'limit_reached');
     } else {
-      record.fail(end.error);
+      record.fail(error);
     }
   }
 
@@ -143,10 +160,12 @@ export class EgressSession {
       return;
     }
     this.#formats.push(format);
-    if (this.#output === undefined) {
-      this.#openOutput();
-    } else {
-      this.#announce(format);
+    if (this.#outputs === undefined) {
+      this.#openOutputs();
+      return;
+    }
+    for (const output of this.#outputs.all) {
+      output.addTrack(format);
     }
   }
 
@@ -154,126 +173,87 @@ export class EgressSession {
     if (!this.#opened.wants(packet.kind)) {
       return;
     }
-    if (this.#output !== undefined) {
-      this.#output.write(packet);
+    this.#firstPacketAtMs ??= Date.now() - packet.ptsUs / 1000;
+    if (this.#outputs !== undefined) {
+      for (const output of this.#outputs.all) {
+        output.write(packet);
+      }
       return;
     }
     this.#held.push(packet);
     this.#heldBytes += packet.data.length;
     if (this.#heldBytes > MAX_HELD_BYTES) {
-      this.#fail(new ServiceError('internal', 'the recording file could not be opened in time'));
+      this.#fail(new ServiceError('internal', 'the outputs could not be opened in time'));
     }
   }
 
   #onSourceEnded(end: SourceEnd): void {
     if (end.reason === 'failed') {
-      this.#fail(end.error);
+      this.#fail(ServiceError.from(end.error));
     } else {
       this.#requestEnd({ reason: 'source_closed' });
     }
   }
 
-  #fail(error: Error): void {
+  #fail(error: ServiceError): void {
     this.#options.logger.error({ err: error }, 'recording failed');
     this.#requestEnd({ reason: 'failure', error });
   }
 
-  /** The file kind of a track follows from its codec, so the file waits for the first format. */
-  #openOutput(): void {
-    const kind = this.#fileKind();
-    if (this.#opening !== undefined || kind === undefined || this.#kinds.length === 0) {
+  /** Where nothing is encoded the file kind follows from the codec, so outputs wait for the first format. */
+  #openOutputs(): void {
+    const isTrack = this.#options.egress.job.kind === 'track';
+    if (this.#opening !== undefined || this.#kinds.length === 0 || (isTrack && this.#formats.length === 0)) {
       return;
     }
-    this.#opening = this.#open(kind).catch((error: unknown) => {
+    this.#opening = this.#open().catch((error: unknown) => {
       this.#fail(ServiceError.from(error));
     });
   }
 
-  #fileKind(): FileKind | undefined {
-    const { job } = this.#options.egress;
-    if (job.kind === 'template') {
-      return job.container;
-    }
-    const [format] = this.#formats;
-    if (format === undefined) {
-      return undefined;
-    }
-    const kind = FILE_KIND_BY_CODEC[format.codec];
-    if (kind === undefined) {
-      this.#fail(
-        new ServiceError('unimplemented', `track egress of codec ${format.codec} is not yet supported`),
-      );
-    }
-    return kind;
-  }
-
-  async #open(kind: FileKind): Promise<void> {
-    const { egress, workDir, tools, logger, onSpool, record } = this.#options;
-    const output = await FileOutput.open({
-      kind,
+  async #open(): Promise<void> {
+    const { egress, record, workDir, rescueDir, tools, logger, onSpool } = this.#options;
+    const outputs = await createOutputs({
+      ...{ egress, record, workDir, rescueDir, logger },
       kinds: this.#kinds,
       expectedFormats: this.#opened.expectedFormats,
-      workDir,
+      formats: this.#formats,
+      filenames: this.#filenameValues(),
+      startedAtMs: this.#firstPacketAtMs ?? Date.now(),
       ffmpegPath: tools.ffmpegPath,
-      logger,
-      onError: (error) => {
-        this.#fail(error);
+      storages: this.#storages,
+      manifest: this.#manifest,
+      onSpool: (spool) => {
+        onSpool(spool, this.#opened.facts());
+      },
+      requestKeyframe: () => {
+        this.#opened.source.requestKeyframe();
+      },
+      endJob: (reason, error) => {
+        if (error === undefined) {
+          this.#requestEnd({ reason });
+        } else {
+          this.#fail(error);
+        }
+      },
+      addFailure: (error) => {
+        this.#failures.push(error);
       },
     });
-    const storagePath = expandFilepath(egress.file.filepath, this.#filenameValues(), kind);
-    this.#spool = {
-      file: output.spoolFile,
-      kind,
-      storagePath,
-      startedAtMs: Date.now(),
-      track: this.#opened.facts(),
-    };
-    onSpool(this.#spool);
-    logger.info({ storagePath, state: record.state }, 'recording to file');
-    this.#output = output;
-    for (const format of this.#formats) {
-      this.#announce(format);
+    this.#outputs = outputs;
+    for (const output of outputs.all) {
+      for (const format of this.#formats) {
+        output.addTrack(format);
+      }
     }
     for (const packet of this.#held.splice(0)) {
-      output.write(packet);
-    }
-  }
-
-  #announce(format: TrackFormat): void {
-    try {
-      this.#output?.addTrack(format);
-    } catch (error) {
-      this.#fail(new ServiceError('unimplemented', messageOf(error), { cause: error }));
+      for (const output of outputs.all) {
+        output.write(packet);
+      }
     }
   }
 
   #filenameValues(): FilenameValues {
-    const { roomName, roomId } = this.#options.egress;
-    return { roomName, roomId, startedAtMs: this.#startedAtMs, ...this.#opened.facts() };
-  }
-}
-
-async function settleWithin(
-  work: Promise<void>,
-  timeoutMs: number,
-  logger: Logger,
-  what: string,
-): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const deadline = new Promise<void>((resolve) => {
-    timer = setTimeout(() => {
-      logger.error({ what, timeoutMs }, 'gave up waiting');
-      resolve();
-    }, timeoutMs);
-  });
-  try {
-    await Promise.race([
-      work.catch((error: unknown) => {
-        logger.error({ err: error, what }, 'did not end cleanly');
-      }),
-      deadline,
-    ]);
-  } finally {
-    clearTimeout(timer);
+    return filenameValues(this.#options.egress, this.#opened.facts(), this.#createdAtMs);
   }
 }

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../base/errors.ts';
 import type { EndReason, FileKind, ValidatedEgress } from '../model/egress.ts';
 
 /** Everything a handler process needs; sent once, over IPC, so that secrets are in no command line or environment. */
@@ -24,30 +25,42 @@ export type HandlerTools = {
   trackWaitMs: number;
 };
 
-/** Where an unfinished recording lies, so that the service can finish it when the handler dies. */
-export type RecordingSpool = {
+/** What an output has on disk while it works, so that the service can finish it when the handler dies. */
+export type OutputSpool = FileSpool;
+
+export type FileSpool = {
+  output: 'file';
   /** Playable at any moment. */
   file: string;
   kind: FileKind;
   storagePath: string;
   startedAtMs: number;
-  track: TrackFacts;
 };
 
-/** What is known about the recorded track; '' for templates. */
+/** What is known about the recorded track or participant; '' for pages. */
 export type TrackFacts = {
   trackId: string;
   publisherIdentity: string;
   /** audio | video */
   trackType: string;
   trackSource: string;
+  /** Of jobs that take both from named tracks. */
+  audioTrackId?: string;
+  videoTrackId?: string;
 };
 
-export type ToHandler = { type: 'start'; job: HandlerJob } | { type: 'stop'; reason: EndReason };
+export type ToHandler =
+  | { type: 'start'; job: HandlerJob }
+  | { type: 'stop'; reason: EndReason }
+  /** Answered by `stream_updated` with the same requestId. */
+  | { type: 'update_stream'; requestId: number; add: string[]; remove: string[] };
 
 export type FromHandler =
   /** Storage answered, the job is about to join. */
   | { type: 'prepared' }
-  | { type: 'spool'; spool: RecordingSpool }
+  /** Replaces what the same output sent before. */
+  | { type: 'spool'; spool: OutputSpool; track: TrackFacts }
+  /** Nothing was changed when there is an error. */
+  | { type: 'stream_updated'; requestId: number; error?: { code: ErrorCode; message: string } }
   /** A new state of the job; EgressInfo as base64. The last one is final. */
   | { type: 'update'; info: string };

@@ -3,41 +3,63 @@ import type { Logger } from '../base/logger.ts';
 import { probeFile } from '../media/ffmpeg/probe-file.ts';
 import type { ValidatedEgress } from '../model/egress.ts';
 import type { EgressRecord } from './egress-record.ts';
-import type { HandlerTools, RecordingSpool } from './handler-messages.ts';
-import { deliver } from './outputs/delivery.ts';
-import { finishSpool } from './outputs/file-output.ts';
+import type { FileSpool, HandlerTools, OutputSpool, TrackFacts } from './handler-messages.ts';
+import { deliverFile } from './outputs/file-delivery.ts';
+import { Manifest } from './outputs/manifest.ts';
+import { finishSpool } from './outputs/spool.ts';
 import { createStorage } from './uploads/storage.ts';
+import { StoragePool } from './uploads/storage-pool.ts';
 
 export type RecoveryOptions = {
   egress: ValidatedEgress;
-  spool: RecordingSpool;
+  spools: readonly OutputSpool[];
+  track: TrackFacts;
   record: EgressRecord;
   tools: HandlerTools & { ffprobePath: string };
-  endedAtNs: bigint;
+  workDir: string;
   rescueDir: string;
   logger: Logger;
 };
 
+type Recovery = RecoveryOptions & { storages: StoragePool; manifest: Manifest };
+
 /** Finishes and stores what a dead handler left on disk. Never rejects: the job has failed already. */
-export async function recoverRecording(options: RecoveryOptions): Promise<void> {
-  const { egress, spool, record, tools, endedAtNs, rescueDir, logger } = options;
-  const storage = createStorage(egress.file.storage);
+export async function recoverOutputs(options: RecoveryOptions): Promise<void> {
+  const { egress, record, spools, track, workDir, logger } = options;
+  const storages = new StoragePool(createStorage);
+  const manifest = new Manifest();
   try {
-    const finished = await finishSpool({
-      spoolFile: spool.file,
-      kind: spool.kind,
-      durationUs: 0,
-      ffmpegPath: tools.ffmpegPath,
-      logger,
-    });
-    finished.durationUs = await durationOf(finished.file, tools.ffprobePath);
-    await deliver({ egress, record, spool, finished, storage, endedAtNs, rescueDir, logger });
-    logger.info({ durationUs: finished.durationUs }, 'recording of a dead handler recovered');
-  } catch (error) {
-    logger.error({ reason: messageOf(error) }, 'recording of a dead handler could not be recovered');
+    for (const spool of spools) {
+      try {
+        await recoverFile({ ...options, storages, manifest }, spool);
+      } catch (error) {
+        const fields = { output: spool.output, reason: messageOf(error) };
+        logger.error(fields, 'recording of a dead handler could not be recovered');
+      }
+    }
+    await manifest.deliver({ egress, facts: track, record, storages, workDir, logger });
   } finally {
-    storage.close();
+    storages.close();
   }
+}
+
+async function recoverFile(options: Recovery, spool: FileSpool): Promise<void> {
+  const { egress, record, tools, storages, manifest, rescueDir, logger } = options;
+  const { file: target } = egress.outputs;
+  if (target === undefined) {
+    return;
+  }
+  const finished = await finishSpool({
+    spoolFile: spool.file,
+    kind: spool.kind,
+    durationUs: 0,
+    ffmpegPath: tools.ffmpegPath,
+    logger,
+  });
+  finished.durationUs = await durationOf(finished.file, tools.ffprobePath);
+  const storage = storages.for(target.storage);
+  await deliverFile({ egress, target, record, manifest, spool, finished, storage, rescueDir, logger });
+  logger.info({ durationUs: finished.durationUs }, 'recording of a dead handler recovered');
 }
 
 /** 0 when there is no ffprobe to ask. */

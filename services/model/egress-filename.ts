@@ -16,6 +16,8 @@ const KNOWN_EXTENSIONS = new Set([
 ]);
 
 export type FilenameValues = {
+  /** What a file is called that the request gives no name: room, "web", identity or track. */
+  defaultStem: string;
   roomName: string;
   roomId: string;
   /** Track egress only; '' elsewhere. */
@@ -31,10 +33,25 @@ export type FilenameValues = {
  * made to fit. Values never add folders: a room named "a/b" becomes "a_b".
  */
 export function expandFilepath(template: string, values: FilenameValues, kind: FileKind): string {
-  const fallback = values.trackId === '' ? '{room_name}-{time}' : '{track_id}-{time}';
-  const withName = template === '' || template.endsWith('/') ? template + fallback : template;
-  const filled = fillPlaceholders(withName, values);
-  return withExtension(stripParents(filled), kind);
+  const filled = stripParents(fillPlaceholders(template, values));
+  const withName = filled === '' || filled.endsWith('/') ? filled + defaultName(values) : filled;
+  return withExtension(withName, kind);
+}
+
+/** `{room_name | "web" | identity | track_id}-{time}` */
+export function defaultName(values: FilenameValues): string {
+  return `${asPathPart(values.defaultStem)}-${localTime(values.startedAtMs)}`;
+}
+
+/** Placeholders filled in, leading `../` taken off; nothing is added. */
+export function expandTemplate(template: string, values: FilenameValues): string {
+  return stripParents(fillPlaceholders(template, values));
+}
+
+/** Without an extension that is known and would not fit. */
+export function withoutKnownExtension(filepath: string): string {
+  const extension = path.posix.extname(filepath);
+  return KNOWN_EXTENSIONS.has(extension.toLowerCase()) ? filepath.slice(0, -extension.length) : filepath;
 }
 
 /** The part of the folder that no placeholder of a later moment can change; '' when there is none. */
@@ -82,10 +99,7 @@ function withExtension(filepath: string, kind: FileKind): string {
   if (extension === `.${kind}`) {
     return filepath;
   }
-  const stem = KNOWN_EXTENSIONS.has(extension.toLowerCase())
-    ? filepath.slice(0, -extension.length)
-    : filepath;
-  return `${stem}.${kind}`;
+  return `${withoutKnownExtension(filepath)}.${kind}`;
 }
 
 /** `2006-01-02T150405` in the time zone of this machine, as LiveKit writes it. */
@@ -95,6 +109,6 @@ function localTime(unixMs: number): string {
 }
 
 /** `20060102150405` and milliseconds, UTC. */
-function utcTime(unixMs: number): string {
+export function utcTime(unixMs: number): string {
   return new Date(unixMs).toISOString().replace(/[-:T.Z]/g, '');
 }

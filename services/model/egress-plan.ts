@@ -1,4 +1,4 @@
-import type { StorageTarget } from './egress.ts';
+import type { EncodedJob, FileKind, JobMedia, StorageTarget } from './egress.ts';
 
 /**
  * The sources and outputs of an egress job after validation; nothing is optional, and it travels to the handler as
@@ -9,7 +9,7 @@ import type { StorageTarget } from './egress.ts';
 export type WebJob = {
   kind: 'web';
   url: string;
-  media: 'audio_video' | 'video' | 'audio';
+  media: JobMedia;
   awaitStartSignal: boolean;
 };
 
@@ -47,6 +47,32 @@ export type AudioRoute = {
   channel: 'both' | 'left' | 'right';
 };
 
+/** What a job brings. */
+export function mediaOf(job: EncodedJob): JobMedia {
+  if (job.kind !== 'media') {
+    return job.media;
+  }
+  const hasAudio = job.audio.captureAll || job.audio.routes.length > 0;
+  return job.video.from === 'none' ? 'audio' : hasAudio ? 'audio_video' : 'video';
+}
+
+/** At least one of them. */
+export type EgressOutputs = {
+  file?: FileTarget;
+  segments?: SegmentTarget;
+  images: ImageTarget[];
+  streams?: StreamTarget;
+};
+
+export type FileTarget = {
+  /** Follows from the codec of the track where nothing is encoded. */
+  kind: FileKind | 'by_codec';
+  /** With `{placeholders}`; '' or a trailing slash = default name. */
+  filepath: string;
+  disableManifest: boolean;
+  storage: StorageTarget;
+};
+
 export type SegmentTarget = {
   filenamePrefix: string;
   playlistName: string;
@@ -71,3 +97,6 @@ export type ImageTarget = {
 
 /** Several addresses of one protocol; more come and go with UpdateStream. */
 export type StreamTarget = { protocol: 'rtmp' | 'srt'; urls: string[] };
+
+/** A webhook of one request: signed with the secret of the API key `signingKey`. */
+export type WebhookTarget = { url: string; signingKey: string };

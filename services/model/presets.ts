@@ -12,19 +12,28 @@ export type Encoding = {
   audioCodec: 'aac' | 'opus';
 };
 
-const BASE = {
-  keyFrameIntervalS: 4,
-  audioBitrateKbps: 128,
-  audioSampleRateHz: 44_100,
-  audioCodec: 'aac',
-} as const;
+/** What a request asks of the encoding; the outputs decide what it leaves open. */
+export type EncodingWish = Omit<Encoding, 'audioCodec'> & {
+  audioCodec: 'default' | 'aac' | 'opus';
+  /** 0 = as the outputs need it. */
+  keyFrameIntervalS: number;
+};
 
-function preset(width: number, height: number, framerate: number, videoBitrateKbps: number): Encoding {
-  return { ...BASE, width, height, framerate, videoBitrateKbps };
+/** Of recordings without streams or segments. */
+export const DEFAULT_KEY_FRAME_INTERVAL_S = 4;
+
+function preset(width: number, height: number, framerate: number, videoBitrateKbps: number): EncodingWish {
+  return {
+    ...{ width, height, framerate, videoBitrateKbps },
+    keyFrameIntervalS: 0,
+    audioBitrateKbps: 128,
+    audioSampleRateHz: 44_100,
+    audioCodec: 'default',
+  };
 }
 
 /** LiveKit's EncodingOptionsPreset, by its number on the wire (PASSTHROUGH = 8 encodes nothing). */
-export const PRESETS: readonly Encoding[] = [
+export const PRESETS: readonly EncodingWish[] = [
   preset(1280, 720, 30, 3000),
   preset(1280, 720, 60, 4500),
   preset(1920, 1080, 30, 4500),
@@ -35,7 +44,7 @@ export const PRESETS: readonly Encoding[] = [
   preset(1080, 1920, 60, 6000),
 ];
 
-export const DEFAULT_ENCODING: Encoding = preset(1280, 720, 30, 3000);
+export const DEFAULT_WISH: EncodingWish = preset(1280, 720, 30, 3000);
 
 /** LiveKit's EncodingOptions as they arrive: 0 = not set. */
 export type AdvancedOptions = {
@@ -59,7 +68,7 @@ const MAX_PIXELS = 4096 * 2304;
  * Advanced options over LiveKit's defaults.
  * @throws ServiceError invalid_argument naming the first field that is out of range; unimplemented for MP3.
  */
-export function encodingFrom(options: AdvancedOptions): Encoding {
+export function encodingFrom(options: AdvancedOptions): EncodingWish {
   const rules: Rule[] = [
     { field: 'width', value: options.width, allowed: isDimension },
     { field: 'height', value: options.height, allowed: isDimension },
@@ -90,15 +99,15 @@ export function encodingFrom(options: AdvancedOptions): Encoding {
   if (options.audioCodec === 'mp3') {
     throw notSupported('audio_codec AC_MP3');
   }
-  const encoding: Encoding = {
-    width: options.width || DEFAULT_ENCODING.width,
-    height: options.height || DEFAULT_ENCODING.height,
-    framerate: options.framerate || DEFAULT_ENCODING.framerate,
-    videoBitrateKbps: options.videoBitrate || DEFAULT_ENCODING.videoBitrateKbps,
-    keyFrameIntervalS: options.keyFrameInterval || DEFAULT_ENCODING.keyFrameIntervalS,
-    audioBitrateKbps: options.audioBitrate || DEFAULT_ENCODING.audioBitrateKbps,
-    audioSampleRateHz: options.audioFrequency || DEFAULT_ENCODING.audioSampleRateHz,
-    audioCodec: options.audioCodec === 'opus' ? 'opus' : 'aac',
+  const encoding: EncodingWish = {
+    width: options.width || DEFAULT_WISH.width,
+    height: options.height || DEFAULT_WISH.height,
+    framerate: options.framerate || DEFAULT_WISH.framerate,
+    videoBitrateKbps: options.videoBitrate || DEFAULT_WISH.videoBitrateKbps,
+    keyFrameIntervalS: options.keyFrameInterval,
+    audioBitrateKbps: options.audioBitrate || DEFAULT_WISH.audioBitrateKbps,
+    audioSampleRateHz: options.audioFrequency || DEFAULT_WISH.audioSampleRateHz,
+    audioCodec: options.audioCodec,
   };
   if (encoding.width * encoding.height > MAX_PIXELS) {
     throw invalidField('width');

@@ -1,13 +1,17 @@
-import { rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf, ServiceError } from '../../base/errors.ts';
-import type { Logger } from '../../base/logger.ts';
-import { remux } from '../../media/ffmpeg/remux.ts';
 import { openFileSink } from '../../media/mux/file-sink.ts';
 import { createMuxer } from '../../media/mux/muxer.ts';
 import type { Container, Muxer } from '../../media/mux/muxer-types.ts';
-import type { FileKind } from '../../model/egress.ts';
+import { FILE_KIND_BY_CODEC, type FileKind } from '../../model/egress.ts';
+import { expandFilepath } from '../../model/egress-filename.ts';
+import type { FileTarget } from '../../model/egress-plan.ts';
 import type { EncodedPacket, TrackFormat } from '../../model/packet.ts';
+import type { FileSpool } from '../handler-messages.ts';
+import { deliverFile } from './file-delivery.ts';
+import type { EgressOutput } from './output.ts';
+import type { OutputContext } from './output-context.ts';
+import { finishSpool } from './spool.ts';
 
 const CONTAINER_BY_KIND: Readonly<Record<FileKind, Container>> = {
   mp4: 'mp4-fragmented',
@@ -15,98 +19,93 @@ const CONTAINER_BY_KIND: Readonly<Record<FileKind, Container>> = {
   ogg: 'ogg',
 };
 
-export type FileOutputOptions = {
-  kind: FileKind;
-  kinds: readonly ('video' | 'audio')[];
-  expectedFormats: readonly TrackFormat[];
-  workDir: string;
-  ffmpegPath: string;
-  logger: Logger;
-  onError: (error: Error) => void;
-};
-
-export type FinishedFile = { file: string; sizeBytes: number; durationUs: number };
+/** @throws ServiceError unimplemented for a codec no file holds; internal when the work folder cannot be written. */
+export async function openFileOutput(context: OutputContext, target: FileTarget): Promise<EgressOutput> {
+  const kind = target.kind === 'by_codec' ? kindByCodec(context.formats) : target.kind;
+  const file = path.join(context.workDir, `recording.${kind}`);
+  const muxer = createMuxer({
+    container: CONTAINER_BY_KIND[kind],
+    kinds: context.kinds,
+    expectedFormats: context.expectedFormats,
+    sink: await openFileSink(file),
+    logger: context.logger,
+    onError: (error) => {
+      context.endJob('failure', ServiceError.from(error));
+    },
+  });
+  const storagePath = expandFilepath(target.filepath, context.filenames, kind);
+  const spool: FileSpool = { output: 'file', file, kind, storagePath, startedAtMs: context.startedAtMs };
+  context.onSpool(spool);
+  context.logger.info({ storagePath }, 'recording to file');
+  return new FileOutput(context, target, spool, muxer);
+}
 
 /**
  * One recording on the local disk, written as it happens and playable at any moment; `finish` turns it into a normal
- * file with an index.
+ * file with an index and stores it.
  */
-export class FileOutput {
-  /** Playable while it grows. */
-  readonly spoolFile: string;
-  readonly #options: FileOutputOptions;
+class FileOutput implements EgressOutput {
+  readonly #context: OutputContext;
+  readonly #target: FileTarget;
+  readonly #spool: FileSpool;
   readonly #muxer: Muxer;
 
-  private constructor(options: FileOutputOptions, spoolFile: string, muxer: Muxer) {
-    this.#options = options;
-    this.spoolFile = spoolFile;
+  constructor(context: OutputContext, target: FileTarget, spool: FileSpool, muxer: Muxer) {
+    this.#context = context;
+    this.#target = target;
+    this.#spool = spool;
     this.#muxer = muxer;
   }
 
-  /** @throws when the work folder cannot be written. */
-  static async open(options: FileOutputOptions): Promise<FileOutput> {
-    const spoolFile = path.join(options.workDir, `recording.${options.kind}`);
-    const muxer = createMuxer({
-      container: CONTAINER_BY_KIND[options.kind],
-      kinds: options.kinds,
-      expectedFormats: options.expectedFormats,
-      sink: await openFileSink(spoolFile),
-      logger: options.logger,
-      onError: options.onError,
-    });
-    return new FileOutput(options, spoolFile, muxer);
-  }
-
-  /** @throws ServiceError unimplemented when the file kind cannot hold the codec. */
   addTrack(format: TrackFormat): void {
-    this.#muxer.addTrack(format);
+    try {
+      this.#muxer.addTrack(format);
+    } catch (error) {
+      const failure = new ServiceError('unimplemented', messageOf(error), { cause: error });
+      this.#context.endJob('failure', failure);
+    }
   }
 
   write(packet: EncodedPacket): void {
     this.#muxer.write(packet);
   }
 
-  /** @throws ServiceError when nothing was recorded; write errors leave what is on disk as the result. */
-  async finish(): Promise<FinishedFile> {
-    const { kind, logger, ffmpegPath } = this.#options;
-    await this.#muxer.finish().catch((error: unknown) => {
-      logger.error({ err: error }, 'recording was cut short');
-    });
+  /** Write errors leave what is on disk as the result. */
+  async finish(): Promise<void> {
+    const { egress, record, manifest, storages, rescueDir, ffmpegPath, logger, addFailure } = this.#context;
+    const { file: spoolFile, kind } = this.#spool;
+    await this.#closeMuxer();
     const { durationUs, packets, droppedPackets } = this.#muxer.stats;
     logger.info({ packets, droppedPackets, durationUs }, 'recording written');
-    return finishSpool({ spoolFile: this.spoolFile, kind, durationUs, ffmpegPath, logger });
+    const target = this.#target;
+    const storage = storages.for(target.storage);
+    try {
+      const finished = await finishSpool({ spoolFile, kind, durationUs, ffmpegPath, logger });
+      await deliverFile({
+        ...{ egress, target, record, manifest, finished, storage, rescueDir, logger },
+        spool: this.#spool,
+      });
+    } catch (error) {
+      addFailure(ServiceError.from(error));
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#closeMuxer();
+  }
+
+  async #closeMuxer(): Promise<void> {
+    await this.#muxer.finish().catch((error: unknown) => {
+      this.#context.logger.error({ err: error }, 'recording was cut short');
+    });
   }
 }
 
-export type FinishSpoolOptions = {
-  spoolFile: string;
-  kind: FileKind;
-  durationUs: number;
-  ffmpegPath: string;
-  logger: Logger;
-};
-
-/**
- * A normal file with duration and index out of a crash-proof one. When that fails, the crash-proof file itself is the
- * recording.
- * @throws ServiceError internal when the spool holds nothing.
- */
-export async function finishSpool(options: FinishSpoolOptions): Promise<FinishedFile> {
-  const { spoolFile, kind, durationUs, ffmpegPath, logger } = options;
-  const spooled = await stat(spoolFile).catch(() => undefined);
-  if (spooled === undefined || spooled.size === 0) {
-    throw new ServiceError('internal', 'nothing was recorded: no media arrived before the end');
+function kindByCodec(formats: readonly TrackFormat[]): FileKind {
+  const codec = formats[0]?.codec ?? '';
+  const kind = FILE_KIND_BY_CODEC[codec];
+  if (kind === undefined) {
+    throw new ServiceError('unimplemented', `track egress of codec ${codec} is not yet supported`);
   }
-  if (kind === 'ogg') {
-    return { file: spoolFile, sizeBytes: spooled.size, durationUs };
-  }
-  const finalFile = path.join(path.dirname(spoolFile), `final.${kind}`);
-  try {
-    await remux({ ffmpegPath, inputPath: spoolFile, outputPath: finalFile, container: kind });
-    await rename(finalFile, spoolFile);
-  } catch (error) {
-    await rm(finalFile, { force: true });
-    logger.warn({ reason: messageOf(error) }, 'recording kept in its crash-proof form');
-  }
-  return { file: spoolFile, sizeBytes: (await stat(spoolFile)).size, durationUs };
+  return kind;
 }

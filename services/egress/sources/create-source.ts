@@ -1,10 +1,13 @@
 import type { Logger } from '../../base/logger.ts';
 import { buildAacConfig } from '../../media/codecs/aac.ts';
 import type { TemplateJob, ValidatedEgress } from '../../model/egress.ts';
+import type { WebJob } from '../../model/egress-plan.ts';
 import type { TrackFormat } from '../../model/packet.ts';
+import { notSupported, type Encoding } from '../../model/presets.ts';
 import { connectRoom } from '../../rtc-client/room-client.ts';
 import type { HandlerTools, TrackFacts } from '../handler-messages.ts';
 import { createPageSource } from './page-source.ts';
+import type { PageTarget } from './page-target.ts';
 import type { EgressSource } from './source-types.ts';
 import { createTrackSource } from './track-source.ts';
 
@@ -28,22 +31,19 @@ export type CreateSource = (
 ) => OpenedSource;
 
 export const createSource: CreateSource = (egress, tools, workDir, logger) => {
-  const { job, token, wsUrl } = egress;
-  if (job.kind === 'track') {
+  const { job, encoding, token, wsUrl } = egress;
+  if (encoding === null) {
     const { trackId } = job;
     const { trackWaitMs } = tools;
     const source = createTrackSource({ trackId, wsUrl, token, trackWaitMs, connect: connectRoom, logger });
     return { source, facts: () => source.facts, wants: () => true, expectedFormats: [] };
   }
-  const { encoding, media, layout, customBaseUrl } = job;
+  if (job.kind === 'media') {
+    throw notSupported('egress of room media without a page');
+  }
+  const { media } = job;
   const source = createPageSource({
-    target: {
-      kind: 'template',
-      baseUrl: customBaseUrl === '' ? undefined : customBaseUrl,
-      layout,
-      token,
-      wsUrl,
-    },
+    target: pageTarget(job, egress),
     width: encoding.width,
     height: encoding.height,
     framerate: encoding.framerate,
@@ -51,8 +51,8 @@ export const createSource: CreateSource = (egress, tools, workDir, logger) => {
     keyFrameIntervalS: encoding.keyFrameIntervalS,
     audioCodec: media === 'video' ? 'none' : encoding.audioCodec,
     audioBitrateKbps: encoding.audioBitrateKbps,
-    audioSampleRateHz: encoding.audioCodec === 'opus' ? 48_000 : encoding.audioSampleRateHz,
-    awaitStartSignal: true,
+    audioSampleRateHz: encoding.audioSampleRateHz,
+    awaitStartSignal: job.kind === 'template' || job.awaitStartSignal,
     startTimeoutMs: tools.startSignalTimeoutMs,
     browserPath: tools.chromiumPath,
     ffmpegPath: tools.ffmpegPath,
@@ -64,20 +64,23 @@ export const createSource: CreateSource = (egress, tools, workDir, logger) => {
     source,
     facts: () => ({ trackId: '', publisherIdentity: '', trackType: '', trackSource: '' }),
     wants: (kind) => media === 'audio_video' || media === kind,
-    expectedFormats: [audioFormatOf(job)],
+    expectedFormats: media === 'video' ? [] : [audioFormatOf(encoding)],
   };
 };
 
-function audioFormatOf({ encoding }: TemplateJob): TrackFormat {
-  if (encoding.audioCodec === 'opus') {
-    return { kind: 'audio', codec: 'opus', sampleRateHz: 48_000, channels: 2 };
+function pageTarget(job: TemplateJob | WebJob, { token, wsUrl }: ValidatedEgress): PageTarget {
+  if (job.kind === 'web') {
+    return { kind: 'url', url: job.url };
   }
-  const sampleRateHz = encoding.audioSampleRateHz;
-  return {
-    kind: 'audio',
-    codec: 'aac',
-    sampleRateHz,
-    channels: 2,
-    description: buildAacConfig(AAC_LC, sampleRateHz, 2),
-  };
+  const { customBaseUrl, layout } = job;
+  const baseUrl = customBaseUrl === '' ? undefined : customBaseUrl;
+  return { kind: 'template', baseUrl, layout, token, wsUrl };
+}
+
+function audioFormatOf({ audioCodec, audioSampleRateHz: sampleRateHz }: Encoding): TrackFormat {
+  if (audioCodec === 'opus') {
+    return { kind: 'audio', codec: 'opus', sampleRateHz, channels: 2 };
+  }
+  const description = buildAacConfig(AAC_LC, sampleRateHz, 2);
+  return { kind: 'audio', codec: 'aac', sampleRateHz, channels: 2, description };
 }

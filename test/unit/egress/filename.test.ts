@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { expandFilepath, knownFolder, type FilenameValues } from '../../../services/model/egress-filename.ts';
 
 const values: FilenameValues = {
+  defaultStem: 'studio',
   roomName: 'studio',
   roomId: 'RM_1',
   trackId: '',
@@ -12,6 +13,7 @@ const values: FilenameValues = {
 };
 const ofTrack: FilenameValues = {
   ...values,
+  defaultStem: 'TR_1',
   trackId: 'TR_1',
   publisherIdentity: 'alice',
   trackType: 'video',

@@ -5,10 +5,10 @@ import { MemoryBus } from '../../../services/bus/memory-bus.ts';
 import { IOInfo } from '../../../services/bus/rpc-methods.ts';
 import { Admission, AFFINITY } from '../../../services/egress/admission.ts';
 import { InfoReporter } from '../../../services/egress/info-reporter.ts';
-import { manifestJson } from '../../../services/egress/outputs/manifest.ts';
+import { Manifest } from '../../../services/egress/outputs/manifest.ts';
 import { resolvePath } from '../../../services/egress/uploads/local.ts';
 import { s3Location } from '../../../services/egress/uploads/s3.ts';
-import type { S3Target } from '../../../services/model/egress.ts';
+import type { S3Target, ValidatedEgress } from '../../../services/model/egress.ts';
 
 const logger = createLogger({ level: 'silent' });
 
@@ -88,19 +88,15 @@ describe('places and names', () => {
   });
 
   it('writes nanoseconds as exact numbers into the manifest, and leaves empty fields out', () => {
-    const json = manifestJson({
-      egressId: 'EG_1',
-      roomId: '',
-      roomName: 'a "b"',
-      startedAtNs: 1_767_366_245_067_123_456n,
-      endedAtNs: 2n,
-      publisherIdentity: '',
-      trackId: '',
-      trackKind: '',
-      trackSource: '',
-      filename: 'x.mp4',
-      location: '/x.mp4',
-    });
+    const egress = {
+      ...{ egressId: 'EG_1', roomId: '', roomName: 'a "b"', token: '', wsUrl: '' },
+      job: { kind: 'track', trackId: '' },
+      ...{ encoding: null, outputs: { images: [] }, webhooks: [] },
+    } satisfies ValidatedEgress;
+    const manifest = new Manifest();
+    manifest.addFile({ filename: 'x.mp4', location: '/x.mp4' });
+    const facts = { publisherIdentity: '', trackId: '', trackType: '', trackSource: '' };
+    const json = manifest.json(egress, facts, 1_767_366_245_067_123_456n, 2n);
     expect(json).toContain('"started_at":1767366245067123456');
     expect(Object.keys(JSON.parse(json) as object)).toEqual([
       'egress_id',

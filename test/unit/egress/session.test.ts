@@ -11,8 +11,9 @@ import { EgressSession } from '../../../services/egress/egress-session.ts';
 import type { EgressSource, EgressSourceEvents } from '../../../services/egress/sources/source-types.ts';
 import { localStorage } from '../../../services/egress/uploads/local.ts';
 import type { Storage } from '../../../services/egress/uploads/storage.ts';
-import type { ValidatedEgress } from '../../../services/model/egress.ts';
-import { DEFAULT_ENCODING } from '../../../services/model/presets.ts';
+import type { EgressWork, ValidatedEgress } from '../../../services/model/egress.ts';
+import type { EgressOutputs } from '../../../services/model/egress-plan.ts';
+import { DEFAULT_WISH } from '../../../services/model/presets.ts';
 import { encodeMedia, type EncodedMedia } from '../../support/encoded-media.ts';
 
 const logger = createLogger({ level: 'silent' });
@@ -28,6 +29,11 @@ beforeEach(async () => {
   await mkdir(path.join(folder, 'work'));
 });
 afterEach(() => rm(folder, { recursive: true }));
+
+const TEMPLATE: EgressWork = {
+  job: { kind: 'template', layout: 'grid', customBaseUrl: '', media: 'audio_video' },
+  encoding: { ...DEFAULT_WISH, audioCodec: 'aac', keyFrameIntervalS: 4 },
+};
 
 class FakeSource implements EgressSource {
   readonly events = new SafeEmitter<EgressSourceEvents>();
@@ -69,7 +75,12 @@ class FakeSource implements EgressSource {
 }
 
 function open(
-  changes: { source?: FakeSource; storage?: Storage; job?: Partial<ValidatedEgress['job']> } = {},
+  changes: {
+    source?: FakeSource;
+    storage?: Storage;
+    work?: EgressWork;
+    outputs?: Partial<EgressOutputs>;
+  } = {},
 ) {
   const source = changes.source ?? new FakeSource();
   const statuses: EgressStatus[] = [];
@@ -80,19 +91,17 @@ function open(
     roomName: 'studio',
     token: '',
     wsUrl: '',
-    job: {
-      kind: 'template',
-      layout: 'grid',
-      customBaseUrl: '',
-      media: 'audio_video',
-      container: 'mp4',
-      encoding: DEFAULT_ENCODING,
-      ...changes.job,
-    } as ValidatedEgress['job'],
-    file: {
-      filepath: 'out/{room_name}',
-      disableManifest: false,
-      storage: { kind: 'local', rootDir: folder },
+    ...(changes.work ?? TEMPLATE),
+    webhooks: [],
+    outputs: {
+      file: {
+        kind: changes.work === undefined ? 'mp4' : 'by_codec',
+        filepath: 'out/{room_name}',
+        disableManifest: false,
+        storage: { kind: 'local', rootDir: folder },
+      },
+      images: [],
+      ...changes.outputs,
     },
   };
   const session = new EgressSession({
@@ -107,7 +116,7 @@ function open(
     },
     workDir: path.join(folder, 'work'),
     rescueDir: path.join(folder, 'rescue'),
-    storage: changes.storage ?? localStorage({ kind: 'local', rootDir: folder }),
+    createStorage: () => changes.storage ?? localStorage({ kind: 'local', rootDir: folder }),
     createSource: () => ({
       source,
       facts: () => ({ trackId: '', publisherIdentity: '', trackType: '', trackSource: '' }),
@@ -242,7 +251,9 @@ describe('egress session', () => {
   });
 
   it('names a codec no file holds', async () => {
-    const { source, session, record } = open({ job: { kind: 'track', trackId: 'TR_1' } });
+    const { source, session, record } = open({
+      work: { job: { kind: 'track', trackId: 'TR_1' }, encoding: null },
+    });
     const running = session.run();
     source.events.emit('format', { kind: 'video', codec: 'av1', width: 640, height: 360 });
     await running;
