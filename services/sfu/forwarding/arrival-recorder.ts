@@ -18,6 +18,10 @@ export class ArrivalRecorder {
   #feedbackCount = 0;
   #lastFeedbackMs = 0;
 
+  get hasPending(): boolean {
+    return this.#pending.length > 0;
+  }
+
   record(transportSequenceNumber: number, arrivalUs: number): void {
     if (this.#pending.length < MAX_PENDING) {
       const sequence = this.#unwrapper.unwrap(transportSequenceNumber);

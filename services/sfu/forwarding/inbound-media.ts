@@ -32,12 +32,17 @@ export class InboundMedia {
     this.#lastStream = undefined;
   }
 
-  /** The packet path. `padded` is the decrypted payload with its RTP padding. */
+  /** The packet path of what came over the network. `padded` is the decrypted payload with its RTP padding. */
   receive(packet: Buffer, padded: Buffer, nowMs: number): void {
     const transportCc = findExtension(packet, this.#extensions.transportCc);
     if (transportCc >= 0) {
       this.arrivals.record(readU16(packet, extensionOffset(transportCc)), Math.round(nowMs * 1000));
     }
+    this.receiveLocal(packet, padded, nowMs);
+  }
+
+  /** As receive(), for a sender in this process: there is no path whose bandwidth it could want to know. */
+  receiveLocal(packet: Buffer, padded: Buffer, nowMs: number): void {
     const ssrc = rtpSsrc(packet);
     const stream = this.#lastStream?.ssrc === ssrc ? this.#lastStream : this.#findStream(packet, ssrc);
     const length = unpaddedLength(packet, padded);

@@ -20,6 +20,10 @@ export class OutboundBatch {
     this.#send = options.send;
   }
 
+  get isEmpty(): boolean {
+    return this.#held.length === 0;
+  }
+
   /** Copies the datagram: its memory is used again long before the batch is due. */
   push(datagram: Buffer, nowMs: number): void {
     if (this.#held.length === 0) {

@@ -156,6 +156,7 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     if (this.#batch === undefined) {
       this.#transmit(datagram);
     } else {
+      this.#options.ticker.hurry();
       this.#batch.push(datagram, nowMs);
     }
   }
@@ -187,6 +188,7 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     const nowMs = performance.now();
     this.#counters.packetsIn += 1;
     this.#counters.bytesIn += packet.length;
+    this.#options.ticker.hurry();
     this.#inbound.receive(packet, padded, nowMs);
   }
 
@@ -200,7 +202,7 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     this.#counters.packetsIn += 1;
     this.#counters.bytesIn += own.length;
     try {
-      this.#inbound.receive(own, own.subarray(headerLength), performance.now());
+      this.#inbound.receiveLocal(own, own.subarray(headerLength), performance.now());
     } catch (error) {
       this.#options.logger.error({ err: error }, 'local packet not forwarded');
     }
@@ -259,13 +261,16 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     }
   }
 
-  #tick(nowMs: number): void {
+  /** True when something waits for the next tick. */
+  #tick(nowMs: number): boolean {
     this.#batch?.flushDue(nowMs);
     for (const feedback of this.#inbound.arrivals.takeDue(nowMs, this.#ssrc, this.#mediaSsrc)) {
       this.#sendRtcp(feedback);
     }
+    let isAwaited = this.#inbound.arrivals.hasPending || this.#batch?.isEmpty === false;
     for (const stream of this.#inbound.demux.streams) {
       if (stream.nack !== undefined && stream.nack.missingCount > 0) {
+        isAwaited = true;
         const due = stream.nack.takeDue(nowMs);
         if (due.length > 0) {
           this.#sendRtcp(
@@ -288,6 +293,7 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
       this.#nextReportMs = nowMs + REPORT_INTERVAL_MS;
       this.#report(nowMs);
     }
+    return isAwaited;
   }
 
   #report(nowMs: number): void {
