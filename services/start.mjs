@@ -20,5 +20,6 @@ await import('../dist/main.js');
 /** Only the commands that run media need ffmpeg and Chromium; `room list` must not install anything. */
 function needsTools(argv) {
   const asksForHelp = argv.includes('--help') || argv.includes('-h');
-  return ['serve', 'demo'].includes(argv[0]) && !asksForHelp;
+  const isServerAlone = argv[0] === 'serve' && argv[1] === 'server';
+  return ['serve', 'demo'].includes(argv[0]) && !isServerAlone && !asksForHelp;
 }

@@ -10,8 +10,9 @@ export function isLoopbackOnly(bindAddresses: readonly string[]): boolean {
 
 /** IPv4 addresses offered to WebRTC clients as ICE candidates, the most useful one first. */
 export function advertisedAddresses(config: Config): string[] {
-  if (config.rtc.node_ip !== undefined) {
-    return [config.rtc.node_ip];
+  const { node_ip: nodeIp, advertise_internal_ip: alsoInternal } = config.rtc;
+  if (nodeIp !== undefined && !alsoInternal) {
+    return [nodeIp];
   }
   const own = Object.values(networkInterfaces())
     .flatMap((entries) => entries ?? [])
@@ -21,7 +22,8 @@ export function advertisedAddresses(config: Config): string[] {
   const bound = config.bind_addresses.some((address) => ANY.has(address))
     ? own
     : own.filter((address) => config.bind_addresses.includes(address));
-  return bound.length > 0 ? bound : ['127.0.0.1'];
+  const offered = bound.length > 0 ? bound : ['127.0.0.1'];
+  return nodeIp === undefined ? offered : [...new Set([nodeIp, ...offered])];
 }
 
 /** The IPv4 address the media socket and the RTMP listener bind to: one of ours, or all. */

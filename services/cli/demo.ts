@@ -41,7 +41,13 @@ ${CONFIG_FLAGS_USAGE}`,
       say(`no server at ${url}: starting one for the demo`);
       const ports = { port: 0, rtc: { ...loaded.config.rtc, udp_port: 0 } };
       const ingress = { ...loaded.config.ingress, rtmp_port: 0 };
-      own = await compose({ ...loaded, role: 'all', config: { ...loaded.config, ...ports, ingress }, logger, tools });
+      own = await compose({
+        ...loaded,
+        role: 'all',
+        config: { ...loaded.config, ...ports, ingress },
+        logger,
+        tools,
+      });
     }
     try {
       const access = { url: own?.urls.api ?? url, apiKey: pair[0], apiSecret: pair[1] };

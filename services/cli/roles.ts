@@ -1,6 +1,7 @@
 import type { Config } from '../base/config/schema.ts';
 import { ServiceError } from '../base/errors.ts';
 import { UsageError } from './command.ts';
+import type { WantedTools } from './tools.ts';
 
 /** What one process is: everything, or one of the programs LiveKit splits it into. */
 export type Role = 'all' | 'server' | 'ingress' | 'egress';
@@ -15,6 +16,11 @@ const PARTS: Readonly<Record<Role, readonly PartName[]>> = {
 
 export function partsOf(role: Role): readonly PartName[] {
   return PARTS[role];
+}
+
+/** The programs a role drives. */
+export function toolsOf(role: Role): WantedTools {
+  return { ffmpeg: role !== 'server', chromium: role === 'all' || role === 'egress' };
 }
 
 /** The word after `serve`. @throws UsageError. */

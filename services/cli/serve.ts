@@ -5,7 +5,7 @@ import { parseFlags, type CliCommand } from './command.ts';
 import { compose, type RunningSluice } from './compose.ts';
 import { CONFIG_FLAGS, CONFIG_FLAGS_USAGE, loadFromFlags } from './config-flags.ts';
 import { banner, workerBanner } from './banner.ts';
-import { checkRole, readRole } from './roles.ts';
+import { checkRole, readRole, toolsOf } from './roles.ts';
 import { untilSignal } from './signals.ts';
 import { findTools } from './tools.ts';
 
@@ -28,7 +28,7 @@ export const serveCommand: CliCommand = {
     const logger = createLogger({ level: loaded.config.logging.level });
     logger.info({ source: loaded.source }, 'configuration loaded');
     const signal = untilSignal();
-    const tools = await findTools(logger);
+    const tools = await findTools(logger, toolsOf(role));
     if (signal.isReceived()) {
       // Ctrl-C also ended the programs that were just being probed; their silence means nothing.
       return 0;

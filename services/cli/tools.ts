@@ -19,24 +19,39 @@ export type Tools = {
 const CHROMIUM_MISSING =
   'Chromium not found: room composite recordings will be refused (apt-get install chromium, or set PUPPETEER_EXECUTABLE_PATH)';
 
+export type WantedTools = { ffmpeg: boolean; chromium: boolean };
+
+const NO_TOOLS: Tools = {
+  ffmpegPath: '',
+  ffprobePath: undefined,
+  chromiumPath: undefined,
+  summary: { ffmpeg: 'not needed', ffprobe: 'not needed', chromium: 'not needed', limits: [] },
+};
+
 /** @throws ServiceError failed_precondition when there is no ffmpeg, or a configured path does not run. */
-export async function findTools(logger: Logger): Promise<Tools> {
+export async function findTools(
+  logger: Logger,
+  wanted: WantedTools = { ffmpeg: true, chromium: true },
+): Promise<Tools> {
+  if (!wanted.ffmpeg) {
+    return NO_TOOLS;
+  }
   const ffmpeg = await locateFfmpeg({ configuredPath: process.env['FFMPEG_PATH'] ?? '' });
   const [capabilities, ffprobe, chromiumPath] = await Promise.all([
     probeFfmpeg(ffmpeg.path),
     locateFfprobe(ffmpeg.path, { configuredPath: process.env['FFPROBE_PATH'] ?? '' }),
-    findChromium(),
+    wanted.chromium ? findChromium() : undefined,
   ]);
   logger.info(
     { path: ffmpeg.path, origin: ffmpeg.origin, version: capabilities.version, limits: capabilities.limits },
     'ffmpeg found',
   );
   const limits = [...capabilities.limits];
-  let chromium = 'not found';
+  let chromium = wanted.chromium ? 'not found' : 'not needed';
   let usableChromium: string | undefined;
-  if (chromiumPath === undefined) {
+  if (wanted.chromium && chromiumPath === undefined) {
     limits.push(CHROMIUM_MISSING);
-  } else {
+  } else if (chromiumPath !== undefined) {
     try {
       const browser = await probeBrowser(chromiumPath);
       usableChromium = browser.path;

@@ -22,6 +22,12 @@ const rtcSchema = z.strictObject({
       'IPv4 address offered to clients as ICE candidate. Default: every address of this machine that matches bind_addresses.',
     )
     .meta({ example: '203.0.113.7' }),
+  advertise_internal_ip: z
+    .boolean()
+    .default(false)
+    .describe(
+      'With node_ip: also offer the addresses of this machine, for workers in the same private network.',
+    ),
 });
 
 const roomSchema = z.strictObject({
