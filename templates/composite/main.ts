@@ -1,3 +1,4 @@
+import type { RecorderOptions } from '../../services/egress/capture/recorder-protocol.ts';
 import { Room, RoomEvent, Track } from 'livekit-client';
 import {
   endRecording,
@@ -14,10 +15,10 @@ const START_POLL_MS = 100;
 
 async function main(): Promise<void> {
   const query = readPageQuery(location.search);
-  const stage = document.getElementById('stage') ?? document.body;
   // Sizes are asked for tile by tile; nothing may pause because nobody "looks" at the tab.
   const room = new Room({ adaptiveStream: false, dynacast: false });
-  const view = new StageView(stage, query.layout);
+  const view = new StageView(document.getElementById('stage') as HTMLCanvasElement, query.layout);
+  globalThis.startCapture = (options) => view.record(options);
   onRoomChange(room, () => view.setTiles(roomTiles(room)));
   playRoom(room, document.body);
   room.on(RoomEvent.ParticipantMetadataChanged, (_previous, participant) => {
@@ -64,6 +65,11 @@ function stopwatch(): (isTrue: boolean) => number | undefined {
     }
     return sinceMs === undefined ? undefined : performance.now() - sinceMs;
   };
+}
+
+declare global {
+  /** The egress calls this: the stage records itself, no tab needs to be captured. */
+  var startCapture: (options: RecorderOptions) => Promise<{ hasAudio: boolean }>;
 }
 
 main().catch((error: unknown) => {

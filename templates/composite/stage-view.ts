@@ -1,25 +1,33 @@
 import { chooseLayout } from '../../layouts/layout-choice.ts';
 import { StageOrder } from '../../layouts/stage-order.ts';
+import type { RecorderOptions } from '../../services/egress/capture/recorder-protocol.ts';
 import type { RoomTile } from './room-tiles.ts';
+import type { SceneTile } from './scene.ts';
+import { StagePainter } from './stage-painter.ts';
 import { TileView } from './tile-view.ts';
 
 /** Pixels asked for a picture that is not shown: it can come on stage at once, a little soft at first. */
 const HIDDEN_SIZE = { width: 160, height: 90 };
 
-/** Arranges the room's tiles in the layout asked for, and keeps their DOM. */
+/** Arranges the room's tiles in the layout asked for, and has them painted. */
 export class StageView {
-  readonly #stage: HTMLElement;
   readonly #views = new Map<string, TileView>();
   readonly #order = new StageOrder();
-  readonly #empty = note('empty', 'No one is here at the moment');
-  readonly #more = note('more', '');
+  readonly #painter: StagePainter;
   #layoutName: string;
   #tiles: readonly RoomTile[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(stage: HTMLElement, layoutName: string) {
-    this.#stage = stage;
+  constructor(canvas: HTMLCanvasElement, layoutName: string) {
     this.#layoutName = layoutName;
+    this.#painter = new StagePainter((id, progress) => {
+      const view = [...this.#views.values()].find(({ pictureId }) => pictureId === id);
+      if (view !== undefined) {
+        view.onProgress(progress);
+        this.#arrange();
+      }
+    });
+    this.#painter.showIn(canvas);
     addEventListener('resize', () => this.#arrange());
     this.#arrange();
   }
@@ -44,6 +52,10 @@ export class StageView {
     this.#arrange();
   }
 
+  record(options: RecorderOptions): Promise<{ hasAudio: boolean }> {
+    return this.#painter.record(options);
+  }
+
   #arrange(): void {
     clearTimeout(this.#timer);
     const nowMs = performance.now();
@@ -62,7 +74,23 @@ export class StageView {
       viewport,
     );
     const tiles = new Map(ordered.map((tile) => [tile.id, tile]));
-    const shown = new Set(placements.map(({ id }) => id));
+    this.#removeAllBut(new Set(placements.map(({ id }) => id)), tiles);
+    const sceneTiles = placements.flatMap((placement): SceneTile[] => {
+      const tile = tiles.get(placement.id);
+      const isFull = placement.width === viewport.width && placement.height === viewport.height;
+      return tile === undefined ? [] : [this.#view(tile).update(tile, placement, isFull)];
+    });
+    const hiddenCount = layout.name === 'single-speaker' ? 0 : ordered.length - placements.length;
+    this.#painter.setScene({
+      ...viewport,
+      theme: layout.theme,
+      tiles: sceneTiles,
+      emptyText: ordered.length === 0 ? 'No one is here at the moment' : undefined,
+      moreText: hiddenCount > 0 ? `+${hiddenCount}` : undefined,
+    });
+  }
+
+  #removeAllBut(shown: ReadonlySet<string>, tiles: ReadonlyMap<string, RoomTile>): void {
     for (const [id, view] of this.#views) {
       if (!shown.has(id)) {
         view.remove();
@@ -70,46 +98,14 @@ export class StageView {
         tiles.get(id)?.publication?.setVideoDimensions(HIDDEN_SIZE);
       }
     }
-    for (const placement of placements) {
-      const tile = tiles.get(placement.id);
-      if (tile !== undefined) {
-        const isFull = placement.width === viewport.width && placement.height === viewport.height;
-        this.#view(tile).update(tile, placement, isFull);
-      }
-    }
-    this.#stage.dataset['theme'] = layout.theme;
-    this.#stage.dataset['layout'] = layout.name;
-    this.#annotate(ordered.length, layout.name === 'single-speaker' ? 0 : ordered.length - placements.length);
   }
 
   #view(tile: RoomTile): TileView {
     let view = this.#views.get(tile.id);
     if (view === undefined) {
-      view = new TileView(tile, () => this.#arrange());
+      view = new TileView(this.#painter);
       this.#views.set(tile.id, view);
-      this.#stage.append(view.element);
     }
     return view;
-  }
-
-  #annotate(tileCount: number, hiddenCount: number): void {
-    toggle(this.#stage, this.#empty, tileCount === 0);
-    this.#more.textContent = `+${hiddenCount}`;
-    toggle(this.#stage, this.#more, hiddenCount > 0);
-  }
-}
-
-function note(className: string, text: string): HTMLElement {
-  const element = document.createElement('div');
-  element.className = className;
-  element.textContent = text;
-  return element;
-}
-
-function toggle(parent: HTMLElement, element: HTMLElement, isShown: boolean): void {
-  if (isShown) {
-    parent.append(element);
-  } else {
-    element.remove();
   }
 }

@@ -2,7 +2,7 @@
 export type Status = {
   version: string;
   dev_keys: boolean;
-  ports: { http: number; rtmp: number; rtc_udp: number };
+  ports: { http: number; rtmp: number; whip: number; rtc_udp: number };
   services: string[];
   tools?: { ffmpeg: string; chromium: string; limits: string[] };
 };

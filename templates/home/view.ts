@@ -44,6 +44,7 @@ export function statusChips(status: Status): HTMLElement[] {
     chip(`v${status.version}`),
     ...status.services.map((name) => chip(name, 'live')),
     chip(`RTMP ${status.ports.rtmp}`),
+    chip(`WHIP ${status.ports.whip}`),
     chip(`WebRTC ${status.ports.rtc_udp}/udp`),
     ...(tools === undefined ? [] : [chip(tools.chromium), chip(`ffmpeg ${tools.ffmpeg}`)]),
     ...(tools?.limits ?? []).map((limit) => chip(limit, 'bad')),

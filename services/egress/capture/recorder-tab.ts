@@ -1,4 +1,4 @@
-import type { Browser } from 'puppeteer';
+import type { Browser, Page } from 'puppeteer';
 import { ServiceError, messageOf } from '../../base/errors.ts';
 import { h264CodecString } from './h264-level.ts';
 import type { RecorderOptions } from './recorder-protocol.ts';
@@ -28,7 +28,20 @@ export async function openRecorderTab(browser: Browser, options: RecorderTabOpti
   tab.on('error', options.onCrash);
   try {
     await tab.goto(`${options.baseUrl}/recorder/`, { timeout: OPEN_TIMEOUT_MS });
-    await tab.evaluate(
+  } catch (error) {
+    throw cannotCapture(error);
+  }
+  await startCapture(tab, options);
+}
+
+/**
+ * Has a page record: the recorder page another tab, the built-in room page itself.
+ * @throws ServiceError internal when Chrome refuses to capture or cannot encode.
+ */
+export async function startCapture(page: Page, options: Omit<RecorderTabOptions, 'baseUrl' | 'onCrash'>): Promise<void> {
+  try {
+    // Called by the debugger, which counts as a user's gesture: without one Chrome refuses.
+    await page.evaluate(
       (recorderOptions) =>
         (
           globalThis as unknown as { startCapture: (value: RecorderOptions) => Promise<unknown> }
@@ -36,15 +49,16 @@ export async function openRecorderTab(browser: Browser, options: RecorderTabOpti
       recorderOptions(options),
     );
   } catch (error) {
-    throw new ServiceError(
-      'internal',
-      `chrome cannot capture the page: ${messageOf(error).split('\n', 1)[0] ?? ''}`,
-      { cause: error },
-    );
+    throw cannotCapture(error);
   }
 }
 
-function recorderOptions(options: RecorderTabOptions): RecorderOptions {
+function cannotCapture(error: unknown): ServiceError {
+  const reason = messageOf(error).split('\n', 1)[0] ?? '';
+  return new ServiceError('internal', `chrome cannot capture the page: ${reason}`, { cause: error });
+}
+
+function recorderOptions(options: Omit<RecorderTabOptions, 'baseUrl' | 'onCrash'>): RecorderOptions {
   const { socketUrl, width, height, framerate, videoBitrateKbps, keyFrameIntervalS } = options;
   return {
     socketUrl,

@@ -8,7 +8,7 @@ import type { EncodedPacket } from '../../model/packet.ts';
 import { launchBrowser, type BrowserProcess } from '../browser/launch.ts';
 import { CaptureSession } from '../capture/capture-session.ts';
 import { CaptureSocket } from '../capture/capture-socket.ts';
-import { openRecorderTab } from '../capture/recorder-tab.ts';
+import { openRecorderTab, startCapture } from '../capture/recorder-tab.ts';
 import { startTemplateServer, type TemplateServer } from '../template-server.ts';
 import { PageConsole } from './page-console.ts';
 import { openPage, throwPageError } from './page-navigation.ts';
@@ -116,14 +116,21 @@ class PageSource implements EgressSource {
   }
 
   async #run(browser: BrowserProcess, server: TemplateServer, title: string, url: string): Promise<void> {
-    const page = await this.#preparePage(browser, title);
+    const page = await this.#preparePage(browser);
     this.#leavePage = async () => {
       await page.goto('about:blank', { timeout: LEAVE_TIMEOUT_MS }).catch(() => undefined);
     };
-    await this.#connectRecorder(browser, server, page);
+    const { target } = this.#options;
+    const recordsItself = target.kind === 'template' && target.baseUrl === undefined;
+    if (!recordsItself) {
+      await this.#captureTab(browser, server, page, title);
+    }
     const started = this.#startSignal();
     await openPage(page, url);
     await throwPageError(page);
+    if (recordsItself) {
+      await this.#captureFromWithin(server, page, title);
+    }
     await awaitStart(page, started, {
       url,
       timeoutMs: this.#options.startTimeoutMs,
@@ -132,7 +139,7 @@ class PageSource implements EgressSource {
     await this.#record();
   }
 
-  async #preparePage(browser: BrowserProcess, title: string): Promise<Page> {
+  async #preparePage(browser: BrowserProcess): Promise<Page> {
     const page = (await browser.browser.pages())[0] ?? (await browser.browser.newPage());
     page.on('error', (error) => {
       this.#die(pageCrashed(error));
@@ -147,27 +154,40 @@ class PageSource implements EgressSource {
     this.#console.events.on('end_recording', () => {
       this.#end();
     });
-    await page.evaluate((text) => {
-      (globalThis as unknown as { document: { title: string } }).document.title = text;
-    }, title);
     return page;
   }
 
   /** Capture begins on the blank tab: it survives navigation, and the page's own title does not matter. */
-  async #connectRecorder(browser: BrowserProcess, server: TemplateServer, page: Page): Promise<void> {
+  async #captureTab(browser: BrowserProcess, server: TemplateServer, page: Page, title: string): Promise<void> {
+    await setTitle(page, title);
     await openRecorderTab(browser.browser, {
       ...this.#options,
       baseUrl: server.baseUrl,
-      socketUrl: `ws://127.0.0.1:${server.port}${this.#socket.path}`,
+      socketUrl: this.#socketUrl(server),
       onCrash: (error) => {
         this.#die(pageCrashed(error));
       },
     });
+    await this.#synchronise();
+    await page.bringToFront();
+  }
+
+  /** The built-in page encodes what it paints: no rendering by Chrome, no second tab, a third less CPU. */
+  async #captureFromWithin(server: TemplateServer, page: Page, title: string): Promise<void> {
+    await setTitle(page, title);
+    await startCapture(page, { ...this.#options, socketUrl: this.#socketUrl(server) });
+    await this.#synchronise();
+  }
+
+  #socketUrl(server: TemplateServer): string {
+    return `ws://127.0.0.1:${server.port}${this.#socket.path}`;
+  }
+
+  async #synchronise(): Promise<void> {
     await this.#capture.synchronise();
     this.#capture.events.on('failed', (error) => {
       this.#die(error);
     });
-    await page.bringToFront();
   }
 
   #startSignal(): Promise<void> {
@@ -283,6 +303,13 @@ class PageSource implements EgressSource {
       this.events.emit('ended', { reason: 'failed', error });
     }
   }
+}
+
+/** Names the tab for --auto-select-tab-capture-source-by-title. */
+async function setTitle(page: Page, title: string): Promise<void> {
+  await page.evaluate((text) => {
+    (globalThis as unknown as { document: { title: string } }).document.title = text;
+  }, title);
 }
 
 function pageCrashed(error: Error): ServiceError {
