@@ -1,6 +1,5 @@
-import type { FlvMessage } from './stream-link.ts';
-
-type Kind = FlvMessage['kind'];
+type Kind = 'video' | 'audio';
+export type Timed = { kind: Kind; dtsUs: number };
 
 const MAX_WAIT_US = 1_000_000;
 /** The first sound may come well before the first picture. */
@@ -11,19 +10,19 @@ const MAX_HELD = 2_000;
  * Puts picture and sound into the order of their decode times, which platforms expect of a publisher. A track that has
  * fallen silent holds the other one back for a second at most.
  */
-export class Interleaver {
+export class Interleaver<T extends Timed> {
   readonly #newestUs = new Map<Kind, number | undefined>();
-  readonly #emit: (message: FlvMessage) => void;
-  #held: FlvMessage[] = [];
+  readonly #emit: (message: T) => void;
+  #held: T[] = [];
 
-  constructor(kinds: readonly Kind[], emit: (message: FlvMessage) => void) {
+  constructor(kinds: readonly Kind[], emit: (message: T) => void) {
     this.#emit = emit;
     for (const kind of kinds) {
       this.#newestUs.set(kind, undefined);
     }
   }
 
-  push(message: FlvMessage): void {
+  push(message: T): void {
     const after = this.#held.findLastIndex((held) => held.dtsUs <= message.dtsUs);
     this.#held.splice(after + 1, 0, message);
     this.#newestUs.set(message.kind, message.dtsUs);
