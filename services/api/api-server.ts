@@ -13,7 +13,7 @@ import type { ApiKeys } from '../protocol/token.ts';
 import { twirpError } from '../protocol/twirp.ts';
 import { egressApi } from './egress-api.ts';
 import { mountHome } from './home.ts';
-import { ingressApi } from './ingress-api.ts';
+import { ingressApi, type IngressBaseUrls } from './ingress-api.ts';
 import { serveIoInfo } from './io-info.ts';
 import { roomApi } from './room-api.ts';
 import { mountTwirp } from './twirp-mount.ts';
@@ -41,7 +41,7 @@ export type ApiOptions = {
   egressStore: EgressStore;
   ingressStore: IngressStore;
   webhooks: WebhookDispatcher;
-  rtmpBaseUrl: () => string;
+  ingressBaseUrls: () => IngressBaseUrls;
   recordingsDir: string;
   homeDir: string;
   openOnLoopback: boolean;
@@ -69,7 +69,11 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     routes: [
       ...roomApi(options.bus),
       ...egressApi(options.bus, options.egressStore),
-      ...ingressApi({ bus: options.bus, store: options.ingressStore, rtmpBaseUrl: options.rtmpBaseUrl }),
+      ...ingressApi({
+        bus: options.bus,
+        store: options.ingressStore,
+        ingressBaseUrls: options.ingressBaseUrls,
+      }),
     ],
     keys: options.keys,
     logger,

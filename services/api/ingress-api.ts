@@ -14,29 +14,37 @@ const STREAM_KEY_CHARS = 16;
 const { ENDPOINT_BUFFERING, ENDPOINT_ERROR, ENDPOINT_INACTIVE, ENDPOINT_PUBLISHING } =
   livekit.IngressState_Status;
 
+/** The addresses encoders are told, without the stream key. */
+export type IngressBaseUrls = { rtmp: string; whip: string };
+
 export type IngressApiOptions = {
   bus: Bus;
   store: IngressStore;
-  /** The address encoders are told, without the stream key; known once the listener runs. */
-  rtmpBaseUrl: () => string;
+  /** Known once the listeners run. */
+  ingressBaseUrls: () => IngressBaseUrls;
 };
 
-/** A new RTMP endpoint that can be published to again and again. @throws ServiceError invalid_argument. */
+/** A new RTMP or WHIP endpoint that can be published to again and again. @throws ServiceError invalid_argument. */
 export async function createIngress(
-  { store, rtmpBaseUrl }: Pick<IngressApiOptions, 'store' | 'rtmpBaseUrl'>,
+  { store, ingressBaseUrls }: Pick<IngressApiOptions, 'store' | 'ingressBaseUrls'>,
   request: livekit.CreateIngressRequest,
 ): Promise<livekit.IngressInfo> {
+  const whip = request.inputType === livekit.IngressInput.WHIP_INPUT;
+  // LiveKit's defaults: WHIP is forwarded as it comes.
+  const enableTranscoding = request.enableTranscoding ?? !whip;
   const info = new livekit.IngressInfo({
     ingressId: newId('IN_'),
     name: request.name,
     streamKey: randomString(STREAM_KEY_CHARS),
-    url: rtmpBaseUrl(),
+    url: whip ? ingressBaseUrls().whip : ingressBaseUrls().rtmp,
     inputType: request.inputType,
     roomName: request.roomName,
     participantIdentity: request.participantIdentity,
     participantName: request.participantName,
     participantMetadata: request.participantMetadata,
-    enableTranscoding: request.enableTranscoding ?? true,
+    enableTranscoding,
+    // Deprecated and only ever written, as LiveKit does.
+    bypassTranscoding: !enableTranscoding,
     reusable: true,
     enabled: request.enabled ?? true,
     state: { status: ENDPOINT_INACTIVE },
@@ -48,7 +56,7 @@ export async function createIngress(
   return info;
 }
 
-/** `livekit.Ingress` for RTMP endpoints. */
+/** `livekit.Ingress` for RTMP and WHIP endpoints. */
 export function ingressApi(options: IngressApiOptions): ApiRoute[] {
   const { bus, store } = options;
 

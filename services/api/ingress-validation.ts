@@ -26,13 +26,16 @@ const AUDIO_CODECS: readonly livekit.AudioCodec[] = [livekit.AudioCodec.DEFAULT_
 
 /** @throws ServiceError invalid_argument, or unimplemented for the inputs of later issues. */
 export function checkIngress(info: livekit.IngressInfo): void {
-  if (info.inputType !== livekit.IngressInput.RTMP_INPUT) {
-    throw unsupportedInput(info.inputType);
+  const { inputType } = info;
+  if (inputType !== livekit.IngressInput.RTMP_INPUT && inputType !== livekit.IngressInput.WHIP_INPUT) {
+    throw unsupportedInput(inputType);
   }
   if (info.participantIdentity === '') {
     throw invalid('ingress: no participant identity');
   }
-  if (info.enableTranscoding === false) {
+  if (inputType === livekit.IngressInput.WHIP_INPUT) {
+    checkForwarding(info);
+  } else if (info.enableTranscoding === false) {
     // LiveKit cannot pass RTMP through; here untouched video is the default, so there is nothing to switch off.
     throw invalid(
       'transcoding bypass configuration: bypassing transcoding impossible with selected input type',
@@ -42,12 +45,35 @@ export function checkIngress(info: livekit.IngressInfo): void {
   checkAudio(info.audio);
 }
 
+/** WHIP is forwarded as it comes, so nothing can be asked of encoders that do not run. */
+function checkForwarding({ enableTranscoding, video, audio }: livekit.IngressInfo): void {
+  if (enableTranscoding === true) {
+    throw new ServiceError(
+      'unimplemented',
+      'ingress: enable_transcoding is not possible for WHIP_INPUT in this version: packets are forwarded untouched; leave enable_transcoding out or false',
+    );
+  }
+  for (const [kind, options] of [
+    ['video', video],
+    ['audio', audio],
+  ] as const) {
+    if (options?.encodingOptions.case !== undefined) {
+      throw invalid(
+        `transcoding bypass configuration: ${kind} encoding options must be empty if transcoding is disabled`,
+      );
+    }
+  }
+}
+
 function unsupportedInput(input: livekit.IngressInput): ServiceError {
   const name = (livekit.IngressInput as Partial<Record<number, string>>)[input];
   if (name === undefined) {
     return invalid('ingress: unsupported input type');
   }
-  return new ServiceError('unimplemented', `ingress: ${name} is not in this version; use RTMP_INPUT`);
+  return new ServiceError(
+    'unimplemented',
+    `ingress: ${name} is not in this version; use RTMP_INPUT or WHIP_INPUT`,
+  );
 }
 
 function checkVideo(video: VideoOptions | undefined): void {

@@ -25,6 +25,7 @@ export function banner({ sluice, ingress, devKeys, limits }: BannerOptions): str
           `    Server       ${ingress.url}`,
           `    Stream key   ${ingress.streamKey}   → room "${ingress.roomName}"`,
         ]),
+    `  WHIP           ${urls.whip}  (bearer token: the stream key of a WHIP endpoint)`,
     `  Recordings     ${recordingsDir}`,
     ...limits.map((limit) => `  Limit          ${limit}`),
     ...(devKeys
@@ -53,7 +54,9 @@ export function workerBanner(options: {
     '',
     `  Health         http://localhost:${ports.health}/  (healthz, readyz, status, metrics)`,
     `  Server         ${urls.ws}`,
-    ...(role === 'ingress' ? [`  RTMP           ${urls.rtmp}`] : [`  Recordings     ${recordingsDir}`]),
+    ...(role === 'ingress'
+      ? [`  RTMP           ${urls.rtmp}`, `  WHIP           ${urls.whip}`]
+      : [`  Recordings     ${recordingsDir}`]),
     ...options.limits.map((limit) => `  Limit          ${limit}`),
     '',
     'Ready for work.',

@@ -31,8 +31,8 @@ export type RunningSluice = {
   nodeId: string;
   role: Role;
   /** 0 = nothing listens there in this process. */
-  ports: { http: number; health: number; rtmp: number; rtcUdp: number };
-  urls: { api: string; ws: string; rtmp: string };
+  ports: { http: number; health: number; rtmp: number; whip: number; rtcUdp: number };
+  urls: { api: string; ws: string; rtmp: string; whip: string };
   recordingsDir: string;
   ingressStore: IngressStore;
   /** Takes nothing new and waits until running sessions and recordings have ended by themselves. */
@@ -52,8 +52,8 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
   const recordingsDir = path.resolve(config.recordings_dir);
   const metrics = createMetrics({ nodeId });
   const parts = new PartList(logger);
-  const ports = { http: 0, health: 0, rtmp: 0, rtcUdp: 0 };
-  const urls = { api: '', ws: config.ws_url ?? '', rtmp: '' };
+  const ports = { http: 0, health: 0, rtmp: 0, whip: 0, rtcUdp: 0 };
+  const urls = { api: '', ws: config.ws_url ?? '', rtmp: '', whip: '' };
   const host = publicHost(config);
   let ingress: Ingress | undefined;
   let egress: EgressService | undefined;
@@ -65,7 +65,13 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
     node_id: nodeId,
     started_at: new Date(startedAtMs).toISOString(),
     dev_keys: options.devKeys,
-    ports: { http: ports.http, health: ports.health, rtmp: ports.rtmp, rtc_udp: ports.rtcUdp },
+    ports: {
+      http: ports.http,
+      health: ports.health,
+      rtmp: ports.rtmp,
+      whip: ports.whip,
+      rtc_udp: ports.rtcUdp,
+    },
     urls,
     services: parts.running(),
     tools: options.tools.summary,
@@ -86,7 +92,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
         ...options,
         ...{ nodeId, bus, metrics, localMedia, egressStore, ingressStore, webhooks, parts, recordingsDir },
         homeDir: path.join(DIST_DIR, 'templates', 'home'),
-        rtmpBaseUrl: () => urls.rtmp,
+        ingressBaseUrls: () => urls,
         status,
         ready,
       });
@@ -95,6 +101,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
       urls.api = `http://${host}:${api.port}`;
       urls.ws = `ws://${host}:${api.port}`;
       urls.rtmp = config.ingress.rtmp_base_url ?? `rtmp://${host}:${config.ingress.rtmp_port}/live`;
+      urls.whip = config.ingress.whip_base_url ?? `http://${host}:${config.ingress.whip_port}/w`;
       observeRooms(metrics, bus);
     }
     const room = { wsUrl: roomUrl(config, ports.http), ...firstKey(config.keys) };
@@ -106,12 +113,15 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
           logger: logger.child({ service: 'ingress' }),
           localMedia,
           rtmp: { port: config.ingress.rtmp_port, bindAddress: mediaBindAddress(config) },
+          whip: { port: config.ingress.whip_port, bindAddress: mediaBindAddress(config) },
           room,
           ffmpegPath: options.tools.ffmpegPath,
         }),
       );
       ports.rtmp = ingress.rtmpPort;
       urls.rtmp = config.ingress.rtmp_base_url ?? `rtmp://${host}:${ports.rtmp}/live`;
+      ports.whip = ingress.whipPort;
+      urls.whip = config.ingress.whip_base_url ?? `http://${host}:${ports.whip}/w`;
       observeIngress(metrics, ingress);
     }
     if (wanted.includes('egress')) {

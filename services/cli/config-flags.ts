@@ -7,6 +7,7 @@ export const CONFIG_FLAGS = {
   config: { type: 'string' },
   port: { type: 'string' },
   'rtmp-port': { type: 'string' },
+  'whip-port': { type: 'string' },
   'udp-port': { type: 'string' },
   bind: { type: 'string' },
   'node-ip': { type: 'string' },
@@ -16,6 +17,7 @@ export const CONFIG_FLAGS = {
 export const CONFIG_FLAGS_USAGE = `  --config FILE       YAML configuration (docker/config.sample.yaml lists every key)
   --port N            HTTP and WebSocket port, 0 = any free port
   --rtmp-port N       RTMP port, 0 = any free port
+  --whip-port N       WHIP port, 0 = any free port
   --udp-port N        WebRTC media port, 0 = any free port
   --bind ADDRESS      address to listen on
   --node-ip ADDRESS   address offered to WebRTC clients
@@ -35,6 +37,7 @@ export function loadFromFlags(flags: FlagValues): Promise<LoadedConfig> {
   };
   set('port', ['port'], integerFlag('port', flags.port, 0, MAX_PORT));
   set('rtmp-port', ['ingress', 'rtmp_port'], integerFlag('rtmp-port', flags['rtmp-port'], 0, MAX_PORT));
+  set('whip-port', ['ingress', 'whip_port'], integerFlag('whip-port', flags['whip-port'], 0, MAX_PORT));
   set('udp-port', ['rtc', 'udp_port'], integerFlag('udp-port', flags['udp-port'], 0, MAX_PORT));
   set('bind', ['bind_addresses'], flags.bind === undefined ? undefined : [flags.bind]);
   set('node-ip', ['rtc', 'node_ip'], flags['node-ip']);

@@ -40,7 +40,7 @@ ${CONFIG_FLAGS_USAGE}`,
     if (flags.url === undefined && !(await isRunning(url))) {
       say(`no server at ${url}: starting one for the demo`);
       const ports = { port: 0, rtc: { ...loaded.config.rtc, udp_port: 0 } };
-      const ingress = { ...loaded.config.ingress, rtmp_port: 0 };
+      const ingress = { ...loaded.config.ingress, rtmp_port: 0, whip_port: 0 };
       own = await compose({
         ...loaded,
         role: 'all',

@@ -28,6 +28,9 @@ export const doctorCommand: CliCommand = {
       await check(`TCP port ${config.ingress.rtmp_port} (RTMP)`, () =>
         tcpPortFree(config.ingress.rtmp_port, mediaAddress),
       ),
+      await check(`TCP port ${config.ingress.whip_port} (WHIP)`, () =>
+        tcpPortFree(config.ingress.whip_port, mediaAddress),
+      ),
       await check(`UDP port ${config.rtc.udp_port} (WebRTC)`, () =>
         udpPortFree(config.rtc.udp_port, mediaAddress),
       ),

@@ -64,7 +64,7 @@ async function readyMadeIngress(sluice: RunningSluice): Promise<livekit.IngressI
   return (
     existing ??
     createIngress(
-      { store: sluice.ingressStore, rtmpBaseUrl: () => sluice.urls.rtmp },
+      { store: sluice.ingressStore, ingressBaseUrls: () => sluice.urls },
       new livekit.CreateIngressRequest({
         inputType: livekit.IngressInput.RTMP_INPUT,
         name: READY_MADE.name,

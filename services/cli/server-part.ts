@@ -1,4 +1,5 @@
 import { startApi, type Api, type HttpMounts } from '../api/api-server.ts';
+import type { IngressBaseUrls } from '../api/ingress-api.ts';
 import type { WebhookDispatcher } from '../api/webhooks/webhook-dispatcher.ts';
 import type { LoadedConfig } from '../base/config/load.ts';
 import type { Logger } from '../base/logger.ts';
@@ -23,7 +24,7 @@ export type ServerPartOptions = LoadedConfig & {
   parts: PartList;
   homeDir: string;
   recordingsDir: string;
-  rtmpBaseUrl: () => string;
+  ingressBaseUrls: () => IngressBaseUrls;
   status: () => object;
   ready: () => { ready: boolean; checks: Record<string, boolean> };
 };
@@ -73,7 +74,7 @@ export async function startServerPart(options: ServerPartOptions): Promise<{ sfu
       egressStore: options.egressStore,
       ingressStore: options.ingressStore,
       webhooks,
-      rtmpBaseUrl: options.rtmpBaseUrl,
+      ingressBaseUrls: options.ingressBaseUrls,
       recordingsDir: options.recordingsDir,
       homeDir: options.homeDir,
       openOnLoopback: options.devKeys && isLoopbackOnly(config.bind_addresses),

@@ -16,6 +16,7 @@ import { RateMeter } from './publish/rate-meter.ts';
 import { VideoPipeline } from './publish/video-pipeline.ts';
 import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
 import type { EncoderConnection, MediaSink } from './servers/publisher-types.ts';
+import type { RunningSession } from './session-registry.ts';
 import { StateReporter } from './state-reporter.ts';
 
 export type IngressSessionOptions = {
@@ -33,7 +34,7 @@ const REPORT_INTERVAL_MS = 5_000;
 const FIRST_REPORT_MS = 1_000;
 
 /** One encoder that publishes to one endpoint, from the accepted key to the participant's leaving. */
-export class IngressSession implements MediaSink {
+export class IngressSession implements MediaSink, RunningSession {
   /** Resolves when everything is closed and the last state is reported; never rejects. */
   readonly ended: Promise<void>;
   readonly #options: IngressSessionOptions;
@@ -78,6 +79,9 @@ export class IngressSession implements MediaSink {
     });
     this.#wire();
   }
+
+  /** A TCP connection says when it is gone. */
+  readonly isSilent = false;
 
   /** True from the first cause on, while the participant leaves. */
   get isEnding(): boolean {
@@ -195,12 +199,14 @@ export class IngressSession implements MediaSink {
     this.#state.setRoom(this.#room.roomSid);
     this.#state.setInput(
       videoSource && {
+        mimeType: 'video/h264',
         width: videoSource.width,
         height: videoSource.height,
         framerate: videoSource.framerate ?? video.packetsPerS,
         bitsPerS: video.bitsPerS,
       },
       audioSource && {
+        mimeType: 'audio/aac',
         channels: audioSource.channels,
         sampleRateHz: audioSource.outputSampleRateHz,
         bitsPerS: audio.bitsPerS,

@@ -21,8 +21,14 @@ const STATUS: Readonly<Record<StatusName, IngressState_Status>> = {
   error: IngressState_Status.ENDPOINT_ERROR,
 };
 
-export type VideoReport = { width: number; height: number; framerate: number; bitsPerS: number };
-export type AudioReport = { channels: number; sampleRateHz: number; bitsPerS: number };
+export type VideoReport = {
+  mimeType: string;
+  width: number;
+  height: number;
+  framerate: number;
+  bitsPerS: number;
+};
+export type AudioReport = { mimeType: string; channels: number; sampleRateHz: number; bitsPerS: number };
 
 /** Keeps the record of one session that everybody can list up to date, one report after the other. */
 export class StateReporter {
@@ -60,7 +66,7 @@ export class StateReporter {
   setInput(video: VideoReport | undefined, audio: AudioReport | undefined): void {
     if (video !== undefined) {
       this.#state.video = new InputVideoState({
-        mimeType: 'video/h264',
+        mimeType: video.mimeType,
         averageBitrate: video.bitsPerS,
         width: video.width,
         height: video.height,
@@ -69,7 +75,7 @@ export class StateReporter {
     }
     if (audio !== undefined) {
       this.#state.audio = new InputAudioState({
-        mimeType: 'audio/aac',
+        mimeType: audio.mimeType,
         averageBitrate: audio.bitsPerS,
         channels: audio.channels,
         sampleRate: audio.sampleRateHz,

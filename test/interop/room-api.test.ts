@@ -34,7 +34,7 @@ beforeAll(async () => {
     egressStore: new MemoryEgressStore(),
     ingressStore: new MemoryIngressStore(),
     webhooks: silentWebhooks(),
-    rtmpBaseUrl: () => '',
+    ingressBaseUrls: () => ({ rtmp: '', whip: '' }),
     recordingsDir: '/nonexistent',
     homeDir: '/nonexistent',
     openOnLoopback: false,

@@ -42,7 +42,7 @@ export async function startApiHarness(
     egressStore,
     ingressStore,
     webhooks: silentWebhooks(),
-    rtmpBaseUrl: () => 'rtmp://127.0.0.1:1935/live',
+    ingressBaseUrls: () => ({ rtmp: 'rtmp://127.0.0.1:1935/live', whip: 'http://127.0.0.1:8080/w' }),
     recordingsDir: options.recordingsDir ?? '/nonexistent',
     homeDir: options.homeDir ?? '/nonexistent',
     openOnLoopback: options.openOnLoopback ?? false,

@@ -20,6 +20,8 @@ export type IngressHarness = {
   room: FakeRoom;
   /** rtmp://… with the key of the endpoint IN_test. */
   url: string;
+  /** http://…/w, without the key. */
+  whipUrl: string;
   /** Every state that was reported, oldest first. */
   states: IngressState[];
   /** Resolves with the first reported state, past or future, that satisfies the condition. */
@@ -31,6 +33,7 @@ export type IngressHarnessOptions = {
   info?: PartialMessage<IngressInfo>;
   logger?: Logger;
   limits?: NonNullable<IngressOptions['rtmp']['limits']>;
+  whipLimits?: NonNullable<IngressOptions['whip']['limits']>;
   /** The real room client against a real SFU instead of the fake room. */
   room?: IngressOptions['room'];
   localMedia?: NonNullable<IngressOptions['localMedia']>;
@@ -83,6 +86,11 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
       bindAddress: '127.0.0.1',
       ...(options.limits === undefined ? {} : { limits: options.limits }),
     },
+    whip: {
+      port: 0,
+      bindAddress: '127.0.0.1',
+      ...(options.whipLimits === undefined ? {} : { limits: options.whipLimits }),
+    },
     room: options.room ?? {
       wsUrl: 'ws://127.0.0.1:1',
       apiKey: 'key',
@@ -98,6 +106,7 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
     ingress,
     room,
     url: `rtmp://127.0.0.1:${ingress.rtmpPort}/live/${STREAM_KEY}`,
+    whipUrl: `http://127.0.0.1:${ingress.whipPort}/w`,
     states,
     stateThat: (condition) =>
       new Promise((resolve) => {

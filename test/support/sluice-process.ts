@@ -17,6 +17,8 @@ export type SluiceProcess = {
   readonly apiUrl: string;
   readonly wsUrl: string;
   readonly rtmpPort: number;
+  /** The WHIP endpoint, without a key. */
+  readonly whipUrl: string;
   readonly recordingsDir: string;
   /** Its own TMPDIR, so that a leftover file can be told from anybody else's. */
   readonly tmpDir: string;
@@ -46,7 +48,7 @@ export async function startSluiceProcess(
       keys: { [API_KEY]: API_SECRET },
       recordings_dir: recordingsDir,
       rtc: { udp_port: 0 },
-      ingress: { rtmp_port: 0 },
+      ingress: { rtmp_port: 0, whip_port: 0 },
       ...options.config,
     }),
   );
@@ -87,13 +89,14 @@ export async function startSluiceProcess(
     );
     const status = (await (await fetch(`${apiUrl}/status`)).json()) as {
       urls: { ws: string };
-      ports: { rtmp: number };
+      ports: { rtmp: number; whip: number };
     };
     return {
       pid: child.pid ?? 0,
       apiUrl,
       wsUrl: apiUrl.replace('http', 'ws'),
       rtmpPort: status.ports.rtmp,
+      whipUrl: `http://127.0.0.1:${status.ports.whip}/w`,
       recordingsDir,
       tmpDir,
       log: () => stderr,

@@ -16,6 +16,7 @@ export const ENV_VARIABLES: Readonly<Record<string, EnvVariable>> = {
   REDIS_PASSWORD: { path: ['redis', 'password'], read: readText },
   SLUICE_PORT: { path: ['port'], read: readInteger },
   SLUICE_RTMP_PORT: { path: ['ingress', 'rtmp_port'], read: readInteger },
+  SLUICE_WHIP_PORT: { path: ['ingress', 'whip_port'], read: readInteger },
   SLUICE_BIND: { path: ['bind_addresses'], read: (value) => value.split(',').map((item) => item.trim()) },
   SLUICE_RECORDINGS_DIR: { path: ['recordings_dir'], read: readText },
   SLUICE_LOG_LEVEL: { path: ['logging', 'level'], read: readText },

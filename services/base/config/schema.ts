@@ -48,6 +48,12 @@ const ingressSchema = z.strictObject({
       'RTMP address handed out to encoders. Default: rtmp://<first reachable address>:<rtmp_port>/live.',
     )
     .meta({ example: 'rtmp://ingest.example.com/live' }),
+  whip_port: port.default(8080).describe('TCP port of the WHIP endpoint (0 = any free port).'),
+  whip_base_url: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('WHIP address handed out to encoders. Default: http://<first reachable address>:<whip_port>/w.')
+    .meta({ example: 'https://ingest.example.com/w' }),
 });
 
 const s3Schema = z.strictObject({

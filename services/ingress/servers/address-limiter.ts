@@ -23,6 +23,11 @@ export class AddressLimiter {
 
   /** Why one more connection is refused; undefined = admitted, and `release` must follow. */
   admit(address: string): string | undefined {
+    return this.isBlocked(address) ? 'too many failed attempts from this address' : this.open(address);
+  }
+
+  /** The same without a look at failed attempts, for protocols that answer a blocked client. */
+  open(address: string): string | undefined {
     const record = this.#record(address);
     if (this.#open >= this.#limits.maxConnections) {
       return 'too many connections';
@@ -30,12 +35,14 @@ export class AddressLimiter {
     if (record.open >= this.#limits.maxConnectionsPerAddress) {
       return 'too many connections from this address';
     }
-    if (record.failures >= this.#limits.maxFailuresPerAddressPerMinute) {
-      return 'too many failed attempts from this address';
-    }
     record.open++;
     this.#open++;
     return undefined;
+  }
+
+  /** True while the address has used up its attempts; for connections that may try several times. */
+  isBlocked(address: string): boolean {
+    return this.#record(address).failures >= this.#limits.maxFailuresPerAddressPerMinute;
   }
 
   fail(address: string): void {

@@ -1,0 +1,196 @@
+import type { IngressInfo, IngressState } from '@livekit/protocol';
+import { messageOf, ServiceError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Bus, Unregister } from '../bus/bus.ts';
+import type { WHIPRTCConnectionNotifyRequest } from '../bus/rpc-messages.ts';
+import { IngressHandler } from '../bus/rpc-methods.ts';
+import { ingressSettings } from './ingress-settings.ts';
+import type { RoomAccess } from './room-publisher.ts';
+import type { WhipAnswer, WhipPatch, WhipPatchReply } from './servers/whip-types.ts';
+import type { RunningSession } from './session-registry.ts';
+import { StateReporter } from './state-reporter.ts';
+import { WhipUpstream } from './whip-upstream.ts';
+
+export type WhipIngressSessionOptions = { bus: Bus; logger: Logger; info: IngressInfo; room: RoomAccess };
+
+const TOKEN_TTL_S = 24 * 3600;
+/** The room's side reports every 4 s, and gives up on an encoder that does not connect after 30 s. */
+const REPORT_TIMEOUT_MS = 45_000;
+
+/**
+ * One encoder that publishes by WHIP. The room's own server answers the offer and takes the media; here are the key,
+ * the participant's name, and the record that everybody can list.
+ */
+export class WhipIngressSession implements RunningSession {
+  /** Resolves when everything is closed and the last state is reported; never rejects. */
+  readonly ended: Promise<void>;
+  readonly #options: WhipIngressSessionOptions;
+  readonly #logger: Logger;
+  readonly #state: StateReporter;
+  readonly #upstream: WhipUpstream;
+  readonly #settings: ReturnType<typeof ingressSettings>;
+  #handlers: Unregister[] = [];
+  #watchdog: NodeJS.Timeout | undefined;
+  #stopping = false;
+  #silent = false;
+  #resolveEnded: () => void = () => undefined;
+
+  /** @throws ServiceError failed_precondition when the endpoint's settings cannot be published. */
+  constructor(options: WhipIngressSessionOptions) {
+    const { bus, info, room } = options;
+    this.#options = options;
+    this.#settings = ingressSettings(info);
+    const resourceId = newId('WH_');
+    this.#logger = options.logger.child({ ingressId: info.ingressId, resourceId, room: info.roomName });
+    this.ended = new Promise((resolve) => {
+      this.#resolveEnded = resolve;
+    });
+    this.#state = new StateReporter(bus, info, resourceId, this.#logger, () => {
+      void this.stop('ingress deleted');
+    });
+    this.#upstream = new WhipUpstream(room, {
+      ...this.#settings.participant,
+      kind: 'ingress',
+      attributes: {
+        'ingress.ingressID': info.ingressId,
+        'ingress.resourceID': resourceId,
+        'sluice.ingress.video': 'passthrough',
+      },
+      ttlS: TOKEN_TTL_S,
+      video: {
+        roomJoin: true,
+        room: this.#settings.roomName,
+        canPublish: true,
+        canSubscribe: false,
+        canUpdateOwnMetadata: true,
+      },
+    });
+  }
+
+  get isEnding(): boolean {
+    return this.#stopping;
+  }
+
+  get isSilent(): boolean {
+    return this.#silent;
+  }
+
+  /** Reports BUFFERING and takes the offer to the room. @throws ServiceError with the reason the encoder is told. */
+  async start(offerSdp: string): Promise<WhipAnswer> {
+    const { bus, info } = this.#options;
+    const topic = info.ingressId;
+    this.#state.setStatus('buffering');
+    this.#handlers = await Promise.all([
+      bus.serve(IngressHandler.updateIngress, () => this.stop('ingress updated'), { topic }),
+      bus.serve(IngressHandler.deleteIngress, () => this.stop('ingress deleted'), { topic }),
+    ]);
+    try {
+      await this.#state.report();
+      const { audio, video } = this.#settings;
+      const answer = await this.#upstream.publish(offerSdp, {
+        audio: { name: audio.name, source: audio.source },
+        video: { name: video.name, source: video.source },
+      });
+      await this.#listen();
+      this.#logger.info({ participantSid: this.#upstream.participantId }, 'WHIP session started');
+      return answer;
+    } catch (error) {
+      await this.#release();
+      throw error;
+    }
+  }
+
+  patch(request: WhipPatch): Promise<WhipPatchReply> {
+    return this.#upstream.patch(request);
+  }
+
+  /** Ends the encoder's connection; resolves to the final state. */
+  async stop(cause: string): Promise<IngressState> {
+    await this.#finish(cause);
+    return this.#state.snapshot();
+  }
+
+  /** Before the encoder has its answer, so that no report comes too early. */
+  async #listen(): Promise<void> {
+    const topic = this.#upstream.participantId;
+    this.#handlers.push(
+      await this.#options.bus.serve(
+        IngressHandler.whipRTCConnectionNotify,
+        (report) => {
+          this.#onReport(report);
+          return Promise.resolve({});
+        },
+        { topic },
+      ),
+    );
+    this.#watch();
+  }
+
+  #watch(): void {
+    clearTimeout(this.#watchdog);
+    this.#watchdog = setTimeout(() => {
+      void this.#finish(
+        'no report',
+        new ServiceError('unavailable', 'the room server does not report any more'),
+      );
+    }, REPORT_TIMEOUT_MS).unref();
+  }
+
+  #onReport(report: WHIPRTCConnectionNotifyRequest): void {
+    if (this.#stopping) {
+      return;
+    }
+    if (report.closed) {
+      const failure = report.error === '' ? undefined : new ServiceError('aborted', report.error);
+      void this.#finish('the connection ended', failure);
+      return;
+    }
+    this.#watch();
+    this.#silent = report.silent;
+    this.#state.setRoom(report.roomId);
+    const { video, audio } = report;
+    this.#state.setInput(
+      video && {
+        mimeType: video.mimeType,
+        width: video.width,
+        height: video.height,
+        framerate: video.framerate,
+        bitsPerS: video.averageBitrate,
+      },
+      audio && {
+        mimeType: audio.mimeType,
+        channels: audio.channels,
+        sampleRateHz: audio.sampleRate,
+        bitsPerS: audio.averageBitrate,
+      },
+    );
+    if (report.publishing && this.#state.status === 'buffering') {
+      this.#logger.info('WHIP session publishes');
+      this.#state.setStatus('publishing');
+    }
+    void this.#state.report();
+  }
+
+  /** The first cause counts; everybody who calls later waits for the same end. */
+  async #finish(cause: string, failure?: Error): Promise<void> {
+    if (!this.#stopping) {
+      this.#stopping = true;
+      this.#logger.info({ cause, err: failure }, 'WHIP session ends');
+      await this.#upstream.end().catch((error: unknown) => {
+        this.#logger.warn({ err: error }, 'the room server was not told about the end of a WHIP session');
+      });
+      this.#state.setStatus(failure === undefined ? 'inactive' : 'error', failure && messageOf(failure));
+      await this.#state.report();
+      await this.#release();
+    }
+    return this.ended;
+  }
+
+  async #release(): Promise<void> {
+    this.#stopping = true;
+    clearTimeout(this.#watchdog);
+    await Promise.allSettled(this.#handlers.map((unregister) => unregister()));
+    this.#resolveEnded();
+  }
+}
