@@ -127,6 +127,8 @@ export class EgressSession {
       record.abort(reason === 'stop_requested' ? 'stopped_before_start' : reason);
     } else if (error instanceof ServiceError && error.code === 'failed_precondition') {
       record.abort('no_start_signal', error);
+    } else if (error instanceof ServiceError && error.code === 'aborted') {
+      record.abort('source_closed', error);
     } else {
       record.fail(error);
     }

@@ -1,11 +1,12 @@
 import type { Logger } from '../../base/logger.ts';
 import { buildAacConfig } from '../../media/codecs/aac.ts';
 import type { TemplateJob, ValidatedEgress } from '../../model/egress.ts';
-import type { WebJob } from '../../model/egress-plan.ts';
+import { mediaOf, type WebJob } from '../../model/egress-plan.ts';
 import type { TrackFormat } from '../../model/packet.ts';
-import { notSupported, type Encoding } from '../../model/presets.ts';
+import type { Encoding } from '../../model/presets.ts';
 import { connectRoom } from '../../rtc-client/room-client.ts';
 import type { HandlerTools, TrackFacts } from '../handler-messages.ts';
+import { createMediaSource } from './media-source.ts';
 import { createPageSource } from './page-source.ts';
 import type { PageTarget } from './page-target.ts';
 import type { EgressSource } from './source-types.ts';
@@ -39,7 +40,11 @@ export const createSource: CreateSource = (egress, tools, workDir, logger) => {
     return { source, facts: () => source.facts, wants: () => true, expectedFormats: [] };
   }
   if (job.kind === 'media') {
-    throw notSupported('egress of room media without a page');
+    const { trackWaitMs: waitMs, ffmpegPath } = tools;
+    const connect = connectRoom;
+    const source = createMediaSource({ job, encoding, wsUrl, token, waitMs, ffmpegPath, connect, logger });
+    const expectedFormats = mediaOf(job) === 'video' ? [] : [audioFormatOf(encoding)];
+    return { source, facts: () => source.facts, wants: () => true, expectedFormats };
   }
   const { media } = job;
   const source = createPageSource({
