@@ -1,5 +1,7 @@
 /** Seconds from the NTP era (1900) to the Unix epoch. */
 const NTP_UNIX_OFFSET_S = 2_208_988_800;
+/** A getter that is not cheap. */
+const TIME_ORIGIN_MS = performance.timeOrigin;
 
 /** 64-bit NTP timestamp as microseconds since 1900; exact to the microsecond in a JS number. */
 export function ntpToUs(seconds: number, fraction: number): number {
@@ -16,7 +18,12 @@ export function ntpFraction(ntpUs: number): number {
 
 /** Wall clock as NTP microseconds, running on the monotonic clock. */
 export function nowNtpUs(): number {
-  return Math.round((performance.timeOrigin + performance.now()) * 1000) + NTP_UNIX_OFFSET_S * 1_000_000;
+  return ntpUsAt(performance.now());
+}
+
+/** The same for a moment of performance.now(). */
+export function ntpUsAt(monotonicMs: number): number {
+  return Math.round((TIME_ORIGIN_MS + monotonicMs) * 1000) + NTP_UNIX_OFFSET_S * 1_000_000;
 }
 
 /** The middle 32 bits, as LSR and DLSR use them (RFC 3550 §6.4.1). */

@@ -1,7 +1,7 @@
 import { readU16, readU32, writeU32 } from './bytes.ts';
 import { rtpHeaderLength } from './rtp-header.ts';
 import { sequenceDistance } from './sequence.ts';
-import { cryptCm, hmacSha1, sealGcm } from './srtp-cipher.ts';
+import { cryptCm, hmacSha1, packetAad, sealGcm } from './srtp-cipher.ts';
 import { SRTP_PROFILES, type SrtpDirectionKeys } from './srtp-keys.ts';
 
 /** RFC 3711 §9.2: at most 2^31 SRTCP packets under one key. */
@@ -42,7 +42,7 @@ export class SrtpSender {
         ssrc,
         rollover,
         sequenceNumber,
-        out.subarray(0, headerLength),
+        packetAad(out, headerLength),
         payload,
         out,
         headerLength,

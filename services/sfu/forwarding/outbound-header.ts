@@ -1,11 +1,23 @@
 import { writeU16, writeU24, writeU32 } from '../../media/rtp/bytes.ts';
 import { RTP_FIXED_HEADER_LENGTH } from '../../media/rtp/rtp-header.ts';
-import { absSendTime, nowNtpUs } from '../../media/rtp/ntp.ts';
+import { absSendTime, ntpUsAt } from '../../media/rtp/ntp.ts';
 
 const EXTENSION_HEADER_LENGTH = 4;
 const ONE_BYTE_PROFILE = 0xbede;
 const TWO_BYTE_PROFILE = 0x1000;
 const EXTENSION_BIT = 0x10;
+
+let lastSendMs = Number.NaN;
+let lastSendTime = 0;
+
+/** All receivers of a packet get it at the same moment: the time is worked out once. */
+function sendTimeAt(nowMs: number): number {
+  if (nowMs !== lastSendMs) {
+    lastSendMs = nowMs;
+    lastSendTime = absSendTime(ntpUsAt(nowMs));
+  }
+  return lastSendTime;
+}
 
 /**
  * The RTP header of one outgoing stream, prepared once: per packet only the changing fields are written.
@@ -44,7 +56,7 @@ export class OutboundHeader {
 
   /**
    * Writes the header into `out` and returns its length. A transport-wide number is only taken when it is negotiated;
-   * `descriptor` undefined = not sent.
+   * `descriptor` undefined = not sent. `nowMs` is monotonic.
    */
   write(
     out: Buffer,
@@ -55,6 +67,7 @@ export class OutboundHeader {
     ssrc: number,
     nextTransportSequence: () => number,
     descriptor: Buffer | undefined,
+    nowMs: number,
   ): number {
     out.set(this.#template, 0);
     out[1] = (marker ? 0x80 : 0) | payloadType;
@@ -62,11 +75,11 @@ export class OutboundHeader {
     writeU32(out, 4, timestamp);
     writeU32(out, 8, ssrc);
     if (descriptor !== undefined && this.#descriptorId !== 0) {
-      return this.#writeTwoByte(out, nextTransportSequence, descriptor);
+      return this.#writeTwoByte(out, nextTransportSequence, descriptor, nowMs);
     }
     let offset = RTP_FIXED_HEADER_LENGTH + EXTENSION_HEADER_LENGTH;
     if (this.#absSendTimeId !== 0) {
-      writeU24(out, offset + 1, absSendTime(nowNtpUs()));
+      writeU24(out, offset + 1, sendTimeAt(nowMs));
       offset += 4;
     }
     if (this.#transportCcId !== 0) {
@@ -76,13 +89,13 @@ export class OutboundHeader {
   }
 
   /** A dependency descriptor may exceed the 16 bytes of the one-byte form (RFC 8285 §4.3). */
-  #writeTwoByte(out: Buffer, nextTransportSequence: () => number, descriptor: Buffer): number {
+  #writeTwoByte(out: Buffer, nextTransportSequence: () => number, descriptor: Buffer, nowMs: number): number {
     out[0] = 0x80 | EXTENSION_BIT;
     let offset = RTP_FIXED_HEADER_LENGTH + EXTENSION_HEADER_LENGTH;
     if (this.#absSendTimeId !== 0) {
       out[offset] = this.#absSendTimeId;
       out[offset + 1] = 3;
-      writeU24(out, offset + 2, absSendTime(nowNtpUs()));
+      writeU24(out, offset + 2, sendTimeAt(nowMs));
       offset += 5;
     }
     if (this.#transportCcId !== 0) {

@@ -81,6 +81,7 @@ export class Resender {
       this.#ssrc,
       nextTransportSequence,
       stream.descriptorOf(sequence),
+      performance.now(),
     );
     if (headerLength + body.length + SRTP_MAX_OVERHEAD > MAX_DATAGRAM_BYTES) {
       return undefined;

@@ -194,6 +194,7 @@ export class TrackForwarder implements Forwarder {
       this.ssrc,
       this.#outlet.nextTransportSequence,
       view.dependencyDescriptor,
+      view.nowMs,
     );
     if (headerLength + view.payload.length + SRTP_MAX_OVERHEAD > MAX_DATAGRAM_BYTES) {
       return;

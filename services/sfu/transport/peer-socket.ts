@@ -6,6 +6,8 @@ import type { RemoteAddress } from './ice-lite.ts';
 export const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 /** Datagrams waiting in libuv because the kernel's buffer is full; more are dropped, as a router would. */
 const MAX_QUEUED_DATAGRAMS = 1024;
+/** The queue is looked at once in this many datagrams, and always while it is full. A power of two. */
+const QUEUE_CHECK_INTERVAL = 32;
 
 export type UdpFamily = 'udp4' | 'udp6';
 export type DatagramListener = (datagram: Buffer, address: string, port: number) => void;
@@ -18,6 +20,8 @@ export type DatagramListener = (datagram: Buffer, address: string, port: number)
 export class PeerSocket {
   readonly #socket: Socket;
   #ready = false;
+  #sent = 0;
+  #full = false;
   #closed = false;
 
   constructor(options: {
@@ -58,7 +62,14 @@ export class PeerSocket {
   }
 
   send(datagram: Uint8Array): void {
-    if (this.#ready && this.#socket.getSendQueueCount() < MAX_QUEUED_DATAGRAMS) {
+    if (!this.#ready) {
+      return;
+    }
+    this.#sent += 1;
+    if (this.#full || (this.#sent & (QUEUE_CHECK_INTERVAL - 1)) === 0) {
+      this.#full = this.#socket.getSendQueueCount() >= MAX_QUEUED_DATAGRAMS;
+    }
+    if (!this.#full) {
       this.#socket.send(datagram);
     }
   }
