@@ -1,18 +1,36 @@
 import { ListRoomsResponse, Room, SendDataRequest } from '@livekit/protocol';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ServiceError } from '../../../services/base/errors.ts';
+import { createLogger } from '../../../services/base/logger.ts';
 import type { Bus } from '../../../services/bus/bus.ts';
 import { MemoryBus } from '../../../services/bus/memory-bus.ts';
-import { EgressInternal, RoomInternal } from '../../../services/bus/rpc-methods.ts';
+import { connectRedisBus } from '../../../services/bus/redis-bus.ts';
+import {
+  EgressHandler,
+  EgressInternal,
+  IngressHandler,
+  RoomInternal,
+} from '../../../services/bus/rpc-methods.ts';
+import { startRedis, type RedisServer } from '../../support/redis-server.ts';
 
 /** Every bus implementation passes this. */
-const IMPLEMENTATIONS: readonly [name: string, create: () => Bus][] = [['memory', () => new MemoryBus()]];
+const IMPLEMENTATIONS: readonly [name: string, create: () => Promise<Bus>][] = [
+  ['memory', () => Promise.resolve(new MemoryBus())],
+  ['redis', () => connectRedisBus({ redis: { address: redis.address }, logger })],
+];
+let redis: RedisServer;
+const logger = createLogger({ level: 'silent' });
 const DATA = { channel: 'test_data', event: SendDataRequest };
+
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.close());
 
 describe.each(IMPLEMENTATIONS)('%s bus', (_name, create) => {
   let bus: Bus;
-  beforeEach(() => {
-    bus = create();
+  beforeEach(async () => {
+    bus = await create();
   });
   afterEach(() => bus.close());
 
@@ -58,7 +76,7 @@ describe.each(IMPLEMENTATIONS)('%s bus', (_name, create) => {
 
   it('gives up after the deadline, or when the caller does', async () => {
     await bus.serve(RoomInternal.listRooms, () => new Promise(() => undefined));
-    await expect(bus.request(RoomInternal.listRooms, {}, { timeoutMs: 20 })).rejects.toMatchObject({
+    await expect(bus.request(RoomInternal.listRooms, {}, { timeoutMs: 500 })).rejects.toMatchObject({
       code: 'deadline_exceeded',
     });
     const abort = new AbortController();
@@ -90,6 +108,44 @@ describe.each(IMPLEMENTATIONS)('%s bus', (_name, create) => {
     await bus.publish(DATA, { room: '3' });
     await expect.poll(() => first).toEqual(['1', '2', '3']);
     expect(second).toEqual(['1', '2']);
+  });
+
+  it('gives a request of a queue to one of its servers, also without a claim', async () => {
+    const handled: string[] = [];
+    for (const name of ['a', 'b', 'c']) {
+      const note = (): Promise<object> => {
+        handled.push(name);
+        return Promise.resolve({});
+      };
+      await bus.serve(EgressHandler.stopEgress, note, { topic: 'EG_1' });
+      await bus.serve(IngressHandler.whipRTCConnectionNotify, note, { topic: 'PA_1' });
+    }
+    for (let count = 1; count <= 5; count += 1) {
+      await bus.request(EgressHandler.stopEgress, { egressId: 'EG_1' }, { topic: 'EG_1' });
+      await bus.request(IngressHandler.whipRTCConnectionNotify, {}, { topic: 'PA_1' });
+      expect(handled).toHaveLength(count * 2);
+    }
+  });
+
+  it('never gives a request to a server that bids nothing', async () => {
+    await bus.serve(EgressInternal.startEgress, () => Promise.resolve({}), { affinity: () => 0 });
+    await expect(bus.request(EgressInternal.startEgress, {})).rejects.toMatchObject({ code: 'unavailable' });
+  });
+
+  it('collects what all servers answer, without those that fail', async () => {
+    expect(await bus.requestMulti(EgressInternal.listActiveEgress, {})).toEqual([]);
+    for (const id of ['EG_1', 'EG_2']) {
+      await bus.serve(EgressInternal.listActiveEgress, () => Promise.resolve({ egressIds: [id] }));
+    }
+    await bus.serve(EgressInternal.listActiveEgress, () => Promise.reject(new Error('broken')));
+    const answers = await bus.requestMulti(EgressInternal.listActiveEgress, {}, { timeoutMs: 500 });
+    expect(answers.flatMap((answer) => answer.egressIds).sort()).toEqual(['EG_1', 'EG_2']);
+  });
+
+  it('serves topics with characters a channel name cannot have', async () => {
+    const topic = 'room | ü \u{1F3A5}/x';
+    await bus.serve(RoomInternal.listRooms, () => Promise.resolve({ rooms: [{ name: topic }] }), { topic });
+    expect((await bus.request(RoomInternal.listRooms, {}, { topic })).rooms[0]?.name).toBe(topic);
   });
 
   it('answers nobody after close', async () => {
