@@ -51,7 +51,7 @@ type Stream = { address: StreamAddress; sender: StreamSender };
 export class StreamGroup implements EgressOutput {
   readonly #options: StreamGroupOptions;
   readonly #messages: FlvMessages;
-  readonly #interleaver: Interleaver;
+  readonly #interleaver: Interleaver<FlvMessage>;
   readonly #streams: Stream[] = [];
   #held: FlvMessage[] = [];
   #isClosing = false;
@@ -85,6 +85,11 @@ export class StreamGroup implements EgressOutput {
     });
   }
 
+  /** Messages that destinations were too slow for, summed over all of them. */
+  get droppedMessages(): number {
+    return this.#streams.reduce((sum, { sender }) => sum + sender.droppedMessages, 0);
+  }
+
   /** @throws ServiceError unimplemented for codecs that streams do not carry. */
   addTrack(format: TrackFormat): void {
     this.#messages.addTrack(format);
@@ -101,9 +106,9 @@ export class StreamGroup implements EgressOutput {
    * Adds and removes destinations; all or nothing.
    * @throws ServiceError invalid_argument "invalid url: …", already_exists, or not_found "stream … not found".
    */
-  async update(change: { add: readonly string[]; remove: readonly string[] }): Promise<StreamInfo[]> {
-    const added = change.add.map((url) => this.#parse(url));
-    const removed = change.remove.map((url) => this.#find(url));
+  async update(add: readonly string[], remove: readonly string[]): Promise<void> {
+    const added = add.map((url) => this.#parse(url));
+    const removed = remove.map((url) => this.#find(url));
     added.forEach((address, index) => {
       const isTwice = added.findIndex(({ url }) => url === address.url) < index;
       if (isTwice || this.#running(address.url) !== undefined) {
@@ -118,7 +123,6 @@ export class StreamGroup implements EgressOutput {
     }
     await Promise.all(removed.map(({ sender }) => sender.finish()));
     this.#options.onChange(this.results);
-    return this.results;
   }
 
   async finish(): Promise<void> {
