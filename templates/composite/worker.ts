@@ -50,6 +50,7 @@ class StageWorker {
     // A canvas of its own: what nobody looks at need not be shown as well.
     this.#painter.moveTo(new OffscreenCanvas(options.width, options.height));
     this.#periodMs = 1000 / options.framerate;
+    recorder.repeatWith(() => this.#snapshot(performance.now()));
     this.#recorder = recorder;
     if (audio !== undefined) {
       void recorder.readAudio(audio);
@@ -61,14 +62,20 @@ class StageWorker {
     this.#advance();
     if (this.#painter.paint(this.#advanced) && this.#recorder !== undefined) {
       // Stamped with the time it was due: an even raster, whatever the timers do.
-      this.#recorder.addFrame(
-        new VideoFrame(this.#painter.canvas, { timestamp: Math.round(dueMs * 1000), alpha: 'discard' }),
-      );
+      this.#recorder.addFrame(this.#snapshot(dueMs));
     }
     const lateMs = performance.now() - (dueMs + this.#periodMs);
     // Ticks missed for good are left out, so that time stays true.
     this.#dueMs = dueMs + this.#periodMs * (1 + Math.max(0, Math.floor(lateMs / this.#periodMs)));
     setTimeout(() => this.#tick(), Math.max(0, this.#dueMs - performance.now()));
+  }
+
+  /**
+   * Close it soon: painting on while a snapshot lives makes Chrome copy the whole canvas first, which costs as much
+   * as painting.
+   */
+  #snapshot(timeMs: number): VideoFrame {
+    return new VideoFrame(this.#painter.canvas, { timestamp: Math.round(timeMs * 1000), alpha: 'discard' });
   }
 
   #advance(): void {

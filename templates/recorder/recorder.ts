@@ -38,8 +38,7 @@ export class Recorder {
   #recording = false;
   #wantKey = true;
   #lastKeyUs = -Infinity;
-  #lastFrame: VideoFrame | undefined;
-  #lastFrameArrivalUs = 0;
+  #repeat: () => VideoFrame | undefined = () => undefined;
   #quietSinceUs = 0;
   #lastTimestampUs = -Infinity;
   #sequence = 0;
@@ -69,26 +68,46 @@ export class Recorder {
     setInterval(() => this.#tell({ type: 'stats', stats: this.#stats }), STATS_INTERVAL_MS);
   }
 
+  /** Records a stream of pictures and keeps the last one, to repeat it while nothing moves. */
   async readVideo(stream: ReadableStream<VideoFrame>): Promise<void> {
     const reader = stream.getReader();
+    let last: VideoFrame | undefined;
+    let lastArrivalUs = 0;
+    this.repeatWith(() => {
+      if (last === undefined) {
+        return undefined;
+      }
+      const arrivalUs = nowUs();
+      const repeated = new VideoFrame(last, {
+        timestamp: last.timestamp + Math.round(arrivalUs - lastArrivalUs),
+      });
+      last.close();
+      last = repeated;
+      lastArrivalUs = arrivalUs;
+      return repeated.clone();
+    });
     for (;;) {
       const { value: frame, done } = await reader.read();
       if (done) {
         this.#fail('the captured tab is gone');
         return;
       }
-      this.addFrame(frame);
+      last?.close();
+      last = frame;
+      lastArrivalUs = nowUs();
+      this.addFrame(frame.clone());
     }
   }
 
-  /** Takes the next picture, and closes it when it is no longer needed. */
+  /** Says how to get the present picture once more, stamped with the present time. */
+  repeatWith(repeat: () => VideoFrame | undefined): void {
+    this.#repeat = repeat;
+  }
+
+  /** Takes the next picture, and closes it. */
   addFrame(frame: VideoFrame): void {
     this.#stats.framesCaptured += 1;
-    this.#lastFrame?.close();
-    this.#lastFrame = frame;
-    this.#lastFrameArrivalUs = nowUs();
-    this.#quietSinceUs = this.#lastFrameArrivalUs;
-    this.#encode(frame, this.#lastFrameArrivalUs);
+    this.#takeFrame(frame);
   }
 
   async readAudio(stream: ReadableStream<AudioData>): Promise<void> {
@@ -128,6 +147,13 @@ export class Recorder {
         void this.#stop();
         return;
     }
+  }
+
+  #takeFrame(frame: VideoFrame): void {
+    const arrivalUs = nowUs();
+    this.#quietSinceUs = arrivalUs;
+    this.#encode(frame, arrivalUs);
+    frame.close();
   }
 
   #encode(frame: VideoFrame, arrivalUs: number): void {
@@ -177,19 +203,11 @@ export class Recorder {
   }
 
   #repeatLast(): void {
-    const last = this.#lastFrame;
-    if (last === undefined || !this.#recording) {
-      return;
+    const frame = this.#recording ? this.#repeat() : undefined;
+    if (frame !== undefined) {
+      this.#stats.framesFilled += 1;
+      this.#takeFrame(frame);
     }
-    const arrivalUs = nowUs();
-    const timestamp = last.timestamp + Math.round(arrivalUs - this.#lastFrameArrivalUs);
-    const repeated = new VideoFrame(last, { timestamp });
-    last.close();
-    this.#lastFrame = repeated;
-    this.#lastFrameArrivalUs = arrivalUs;
-    this.#quietSinceUs = arrivalUs;
-    this.#stats.framesFilled += 1;
-    this.#encode(repeated, arrivalUs);
   }
 
   #sendVideo(chunk: EncodedVideoChunk): void {
