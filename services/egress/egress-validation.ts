@@ -25,12 +25,6 @@ export function assertPossible(requested: RequestedJob, abilities: NodeAbilities
       { scope: 'node', retryable: false },
     );
   }
-  if (job.kind === 'media') {
-    throw notSupported('egress of room media without a page (participant, track composite, audio only)');
-  }
-  if (segments !== undefined) {
-    throw notSupported('segment_outputs');
-  }
   if (images.length > 0) {
     throw notSupported('image_outputs');
   }
