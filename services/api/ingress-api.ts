@@ -4,7 +4,7 @@ import { ServiceError } from '../base/errors.ts';
 import { newId, randomString } from '../base/ids.ts';
 import type { Bus } from '../bus/bus.ts';
 import type { IngressStore } from '../bus/ingress-store.ts';
-import { IngressHandler } from '../bus/rpc-methods.ts';
+import { IngressHandler, IngressInternal } from '../bus/rpc-methods.ts';
 import { route, type ApiRoute } from './api-method.ts';
 import { checkIngress } from './ingress-validation.ts';
 
@@ -56,7 +56,45 @@ export async function createIngress(
   return info;
 }
 
-/** `livekit.Ingress` for RTMP and WHIP endpoints. */
+/**
+ * A URL that an ingress node plays once, from now on. @throws ServiceError of the validation, of the node (the address
+ * may not be read), or unavailable when no node takes it.
+ */
+async function createUrlIngress(
+  { bus, store }: Pick<IngressApiOptions, 'bus' | 'store'>,
+  request: livekit.CreateIngressRequest,
+): Promise<livekit.IngressInfo> {
+  const enableTranscoding = request.enableTranscoding ?? true;
+  const info = new livekit.IngressInfo({
+    ingressId: newId('IN_'),
+    name: request.name,
+    url: request.url,
+    inputType: request.inputType,
+    roomName: request.roomName,
+    participantIdentity: request.participantIdentity,
+    participantName: request.participantName,
+    participantMetadata: request.participantMetadata,
+    enableTranscoding,
+    // Deprecated and only ever written, as LiveKit does.
+    bypassTranscoding: !enableTranscoding,
+    reusable: false,
+    enabled: request.enabled ?? true,
+    state: {},
+    ...(request.audio === undefined ? {} : { audio: request.audio }),
+    ...(request.video === undefined ? {} : { video: request.video }),
+  });
+  checkIngress(info);
+  await store.put(info);
+  try {
+    await bus.request(IngressInternal.startIngress, { info });
+  } catch (error) {
+    await store.delete(info.ingressId);
+    throw error;
+  }
+  return (await store.get(info.ingressId)) ?? info;
+}
+
+/** `livekit.Ingress`. */
 export function ingressApi(options: IngressApiOptions): ApiRoute[] {
   const { bus, store } = options;
 
@@ -109,7 +147,9 @@ export function ingressApi(options: IngressApiOptions): ApiRoute[] {
 
   return [
     method('CreateIngress', livekit.CreateIngressRequest, livekit.IngressInfo, (request) =>
-      createIngress(options, request),
+      request.inputType === livekit.IngressInput.URL_INPUT
+        ? createUrlIngress(options, request)
+        : createIngress(options, request),
     ),
     method('UpdateIngress', livekit.UpdateIngressRequest, livekit.IngressInfo, update),
     method('DeleteIngress', livekit.DeleteIngressRequest, livekit.IngressInfo, remove),

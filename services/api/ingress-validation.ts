@@ -24,11 +24,14 @@ const VIDEO_CODECS: readonly livekit.VideoCodec[] = [
 ];
 const AUDIO_CODECS: readonly livekit.AudioCodec[] = [livekit.AudioCodec.DEFAULT_AC, livekit.AudioCodec.OPUS];
 
-/** @throws ServiceError invalid_argument, or unimplemented for the inputs of later issues. */
+/** @throws ServiceError invalid_argument, or unimplemented for what this version does not do. */
 export function checkIngress(info: livekit.IngressInfo): void {
   const { inputType } = info;
-  if (inputType !== livekit.IngressInput.RTMP_INPUT && inputType !== livekit.IngressInput.WHIP_INPUT) {
-    throw unsupportedInput(inputType);
+  if (!(inputType in livekit.IngressInput)) {
+    throw invalid('ingress: unsupported input type');
+  }
+  if (inputType === livekit.IngressInput.URL_INPUT) {
+    checkUrlInput(info);
   }
   if (info.participantIdentity === '') {
     throw invalid('ingress: no participant identity');
@@ -65,15 +68,29 @@ function checkForwarding({ enableTranscoding, video, audio }: livekit.IngressInf
   }
 }
 
-function unsupportedInput(input: livekit.IngressInput): ServiceError {
-  const name = (livekit.IngressInput as Partial<Record<number, string>>)[input];
-  if (name === undefined) {
-    return invalid('ingress: unsupported input type');
+/** LiveKit's schemes but SRT, and files. */
+const URL_SCHEMES: readonly string[] = ['http:', 'https:', 'file:'];
+
+function checkUrlInput(info: livekit.IngressInfo): void {
+  if (info.url === '') {
+    throw invalid('ingress: no source URL');
   }
-  return new ServiceError(
-    'unimplemented',
-    `ingress: ${name} is not in this version; use RTMP_INPUT or WHIP_INPUT`,
-  );
+  const scheme = URL.canParse(info.url) ? new URL(info.url).protocol : '';
+  if (scheme === 'srt:') {
+    throw new ServiceError(
+      'unimplemented',
+      'ingress: srt:// URLs are not in this version; use http:// or https://',
+    );
+  }
+  if (!URL_SCHEMES.includes(scheme)) {
+    throw invalid(`ingress: invalid url scheme ${scheme.slice(0, -1)}`);
+  }
+  if (info.roomName === '') {
+    throw invalid('ingress: no room name');
+  }
+  if (info.enabled === false) {
+    throw invalid('ingress: disabled non reusable ingress');
+  }
 }
 
 function checkVideo(video: VideoOptions | undefined): void {

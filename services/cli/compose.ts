@@ -113,6 +113,11 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
           logger: logger.child({ service: 'ingress' }),
           localMedia,
           rtmp: { port: config.ingress.rtmp_port, bindAddress: mediaBindAddress(config) },
+          url: {
+            allowAddresses: config.ingress.url_input.allow_addresses,
+            fileRoot: config.ingress.url_input.file_root,
+          },
+          ffprobePath: options.tools.ffprobePath,
           whip: { port: config.ingress.whip_port, bindAddress: mediaBindAddress(config) },
           room,
           ffmpegPath: options.tools.ffmpegPath,

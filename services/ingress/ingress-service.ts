@@ -15,6 +15,8 @@ import type { WhipLimits } from './servers/whip-limits.ts';
 import { startWhipServer } from './servers/whip-server.ts';
 import type { WhipAnswer, WhipPublished, WhipPublishRequest } from './servers/whip-types.ts';
 import { SessionRegistry } from './session-registry.ts';
+import { serveUrlIngress } from './url/url-ingress.ts';
+import type { UrlPolicyOptions } from './url/url-policy.ts';
 import { WhipIngressSession } from './whip-session.ts';
 
 export type IngressOptions = {
@@ -23,8 +25,12 @@ export type IngressOptions = {
   /** port 0 = any free port. */
   rtmp: { port: number; bindAddress: string; limits?: Partial<RtmpLimits> };
   whip: { port: number; bindAddress: string; limits?: Partial<WhipLimits> };
+  /** What URL inputs may read. */
+  url: UrlPolicyOptions;
   room: RoomAccess;
   ffmpegPath: string;
+  /** undefined: URL inputs are refused. */
+  ffprobePath: string | undefined;
   /** Another room client than our own, for tests. */
   connectRoom?: ConnectRoom;
   /** Shared with the SFU when it runs in this process: media then reaches it without SRTP. */
@@ -46,10 +52,12 @@ export type Ingress = {
 export async function startIngress(options: IngressOptions): Promise<Ingress> {
   const { bus, logger } = options;
   const sessions = new SessionRegistry({ bus, logger });
+  const connectRoom = options.connectRoom ?? clientFor(options.localMedia);
+  const stopServing = await serveUrlIngress(options, sessions, connectRoom);
   const rtmp = await startRtmpServer({
     ...options.rtmp,
     logger,
-    onPublish: (request, encoder) => acceptRtmp(options, sessions, request, encoder),
+    onPublish: (request, encoder) => acceptRtmp({ ...options, connectRoom }, sessions, request, encoder),
   });
   const whip = await startWhipServer({
     ...options.whip,
@@ -63,8 +71,12 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
     rtmpPort: rtmp.port,
     whipPort: whip.port,
     activeIngressIds: () => sessions.activeIngressIds(),
-    drain: () => sessions.drain(),
+    async drain() {
+      await stopServing();
+      await sessions.drain();
+    },
     async close(cause) {
+      await stopServing();
       await sessions.close(cause);
       await Promise.all([rtmp.close(cause), whip.close(cause)]);
     },
@@ -73,19 +85,21 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
 
 /** @throws ServiceError not_found for wrong and disabled keys alike, already_exists while another encoder publishes. */
 async function acceptRtmp(
-  options: IngressOptions,
+  options: IngressOptions & { connectRoom: ConnectRoom },
   sessions: SessionRegistry,
   { streamKey }: PublishRequest,
   encoder: EncoderConnection,
 ): Promise<MediaSink> {
-  const { bus, logger, room, ffmpegPath, localMedia } = options;
+  const { bus, logger, room, ffmpegPath, connectRoom } = options;
   const info = await lookUpStreamKey(options, streamKey, IngressInput.RTMP_INPUT).catch((error: unknown) => {
     const disabled = error instanceof ServiceError && error.code === 'permission_denied';
     throw disabled ? new ServiceError('not_found', 'stream key is not valid') : error;
   });
   return sessions.run(info, 'RT_', async () => {
-    const connectRoom = options.connectRoom ?? clientFor(localMedia);
-    const session = new IngressSession({ bus, logger, room, ffmpegPath, connectRoom, info, encoder });
+    const session = new IngressSession({
+      ...{ bus, logger, room, ffmpegPath, connectRoom, info, encoder },
+      kind: 'rtmp',
+    });
     await session.start();
     return session;
   });

@@ -27,7 +27,12 @@ export type IngressSessionOptions = {
   ffmpegPath: string;
   connectRoom: ConnectRoom;
   encoder: EncoderConnection;
+  /** RTMP endpoints wait for the next encoder; a URL is played once. */
+  kind: 'rtmp' | 'url';
 };
+
+const RESOURCE_PREFIX = { rtmp: 'RT_', url: 'UR_' } as const;
+const STATUS_AT_END = { rtmp: 'inactive', url: 'complete' } as const;
 
 const REPORT_INTERVAL_MS = 5_000;
 /** After the first media: until then a rate says nothing. */
@@ -59,7 +64,7 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#options = options;
     const { info, ffmpegPath } = options;
     const settings = ingressSettings(info);
-    const resourceId = newId('RT_');
+    const resourceId = newId(RESOURCE_PREFIX[options.kind]);
     this.#logger = options.logger.child({ ingressId: info.ingressId, resourceId, room: info.roomName });
     const logger = this.#logger;
     this.ended = new Promise((resolve) => {
@@ -80,12 +85,17 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#wire();
   }
 
-  /** A TCP connection says when it is gone. */
+  /** TCP connections and programs say when they are gone. */
   readonly isSilent = false;
 
   /** True from the first cause on, while the participant leaves. */
   get isEnding(): boolean {
     return this.#stopping;
+  }
+
+  /** As reported last. */
+  get state(): IngressState {
+    return this.#state.snapshot();
   }
 
   /** Reports BUFFERING and answers the API from now on. @throws ServiceError when the bus is down. */
@@ -229,7 +239,8 @@ export class IngressSession implements MediaSink, RunningSession {
       await Promise.allSettled([this.#video.close(), this.#audio.close()]);
       this.#gate.close();
       await this.#room.close(cause);
-      this.#state.setStatus(failure === undefined ? 'inactive' : 'error', failure && messageOf(failure));
+      const ended = STATUS_AT_END[this.#options.kind];
+      this.#state.setStatus(failure === undefined ? ended : 'error', failure && messageOf(failure));
       await this.#state.report();
       await Promise.allSettled(this.#handlers.map((unregister) => unregister()));
       this.#resolveEnded();

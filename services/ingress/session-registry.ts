@@ -32,6 +32,11 @@ export class SessionRegistry {
     this.#logger = options.logger;
   }
 
+  /** Takes nothing new any more. */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   activeIngressIds(): string[] {
     return [...this.#sessions.keys()];
   }

@@ -12,12 +12,13 @@ import { redactText } from '../base/redact.ts';
 import type { Bus } from '../bus/bus.ts';
 import { IOInfo } from '../bus/rpc-methods.ts';
 
-export type StatusName = 'buffering' | 'publishing' | 'inactive' | 'error';
+export type StatusName = 'buffering' | 'publishing' | 'inactive' | 'complete' | 'error';
 
 const STATUS: Readonly<Record<StatusName, IngressState_Status>> = {
   buffering: IngressState_Status.ENDPOINT_BUFFERING,
   publishing: IngressState_Status.ENDPOINT_PUBLISHING,
   inactive: IngressState_Status.ENDPOINT_INACTIVE,
+  complete: IngressState_Status.ENDPOINT_COMPLETE,
   error: IngressState_Status.ENDPOINT_ERROR,
 };
 
@@ -87,7 +88,7 @@ export class StateReporter {
   setStatus(status: StatusName, error = ''): void {
     this.#state.status = STATUS[status];
     this.#state.error ||= redactText(error);
-    if (status === 'inactive' || status === 'error') {
+    if (status === 'inactive' || status === 'complete' || status === 'error') {
       this.#state.endedAt = unixNs();
     }
   }

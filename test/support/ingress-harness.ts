@@ -34,16 +34,19 @@ export type IngressHarnessOptions = {
   logger?: Logger;
   limits?: NonNullable<IngressOptions['rtmp']['limits']>;
   whipLimits?: NonNullable<IngressOptions['whip']['limits']>;
+  url?: Partial<IngressOptions['url']>;
   /** The real room client against a real SFU instead of the fake room. */
   room?: IngressOptions['room'];
   localMedia?: NonNullable<IngressOptions['localMedia']>;
+  /** Shared with an SFU: WHIP sessions are reported over it. Closed by its owner. */
+  bus?: MemoryBus;
 };
 
 /** The real ingress service with the real record keeping, publishing into a fake room unless one is given. */
 export async function startIngressHarness(options: IngressHarnessOptions = {}): Promise<IngressHarness> {
   const logger =
     options.logger ?? createLogger({ level: (process.env['TEST_LOG'] as 'info' | undefined) ?? 'silent' });
-  const bus = new MemoryBus();
+  const bus = options.bus ?? new MemoryBus();
   const store = new MemoryIngressStore();
   const unregister = await serveIoInfo({
     bus,
@@ -97,6 +100,8 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
       apiSecret: 'secret-of-32-characters-or-more!',
     },
     ffmpegPath: process.env['FFMPEG_PATH'] ?? 'ffmpeg',
+    ffprobePath: process.env['FFPROBE_PATH'] ?? 'ffprobe',
+    url: { allowAddresses: ['127.0.0.0/8'], fileRoot: '', ...options.url },
     ...(options.localMedia === undefined ? {} : { localMedia: options.localMedia }),
     ...(options.room === undefined ? { connectRoom: room.connect } : {}),
   });
@@ -123,7 +128,9 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
     async close() {
       await ingress.close('test over');
       await unregister();
-      await bus.close();
+      if (options.bus === undefined) {
+        await bus.close();
+      }
     },
   };
 }

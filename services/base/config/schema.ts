@@ -39,6 +39,14 @@ const roomSchema = z.strictObject({
   max_participants: z.int().min(0).default(0).describe('Most participants of one room (0 = no limit).'),
 });
 
+const urlInputSchema = z.strictObject({
+  allow_addresses: z
+    .array(z.string())
+    .default([])
+    .describe('Private ranges that URL inputs may read from, as CIDR (10.1.0.0/16); all others are refused.'),
+  file_root: z.string().default('').describe('Folder that file:// inputs may read; empty = no files.'),
+});
+
 const ingressSchema = z.strictObject({
   rtmp_port: port.default(1935).describe('TCP port of the RTMP listener (0 = any free port).'),
   rtmp_base_url: z
@@ -54,6 +62,7 @@ const ingressSchema = z.strictObject({
     .optional()
     .describe('WHIP address handed out to encoders. Default: http://<first reachable address>:<whip_port>/w.')
     .meta({ example: 'https://ingest.example.com/w' }),
+  url_input: urlInputSchema.prefault({}).describe('What URL inputs may read.'),
 });
 
 const s3Schema = z.strictObject({

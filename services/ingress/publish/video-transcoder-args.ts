@@ -10,7 +10,17 @@ const RATE_TOLERANCE_S = 0.004;
  * Interlaced pictures are woven together, surplus frames left out, larger ones scaled down, sizes made even.
  */
 export function videoTranscodeArgs(target: VideoTarget): string[] {
-  const { width, height, framerate, bitrateKbps } = target;
+  return [
+    ...['-v', 'error', '-threads', '1', '-probesize', '32', '-analyzeduration', '0', '-copyts'],
+    ...['-f', 'flv', '-i', 'pipe:0', '-map', '0:v:0', '-vsync', '0'],
+    ...videoFilterArgs(target),
+    ...videoEncoderArgs(target),
+    ...['-avoid_negative_ts', 'disabled', '-f', 'flv', '-flvflags', 'no_duration_filesize'],
+    ...['-flush_packets', '1', 'pipe:1'],
+  ];
+}
+
+export function videoFilterArgs({ width, height, framerate }: VideoTarget): string[] {
   const longSide = Math.max(width, height);
   const shortSide = Math.min(width, height);
   const boxWidth = `if(gte(iw,ih),${longSide},${shortSide})`;
@@ -24,14 +34,13 @@ export function videoTranscodeArgs(target: VideoTarget): string[] {
     `scale=w=${even('iw')}:h=${even('ih')}`,
     'format=yuv420p',
   ];
+  return ['-vf', filters.join(',')];
+}
+
+export function videoEncoderArgs({ bitrateKbps }: VideoTarget): string[] {
   return [
-    ...['-v', 'error', '-threads', '1', '-probesize', '32', '-analyzeduration', '0', '-copyts'],
-    ...['-f', 'flv', '-i', 'pipe:0', '-map', '0:v:0', '-vsync', '0'],
-    ...['-vf', filters.join(',')],
     ...['-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'zerolatency', '-profile:v', 'baseline'],
     ...['-b:v', `${bitrateKbps}k`, '-maxrate', `${bitrateKbps}k`, '-bufsize', `${bitrateKbps}k`],
     ...['-force_key_frames', `expr:gte(t,n_forced*${KEYFRAME_INTERVAL_S})`],
-    ...['-avoid_negative_ts', 'disabled', '-f', 'flv', '-flvflags', 'no_duration_filesize'],
-    ...['-flush_packets', '1', 'pipe:1'],
   ];
 }

@@ -31,6 +31,8 @@ export type SpawnFfmpegOptions = {
   /** Aborting kills the process. */
   signal?: AbortSignal;
   cwd?: string;
+  /** Added to the environment of this process. */
+  env?: Readonly<Record<string, string>>;
 };
 
 const STDERR_LINES = 40;
@@ -45,6 +47,7 @@ export function spawnFfmpeg(options: SpawnFfmpegOptions): FfmpegProcess {
   const child = spawn(options.ffmpegPath, ['-hide_banner', '-nostats', ...options.args], {
     stdio: ['pipe', 'pipe', 'pipe'],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    ...(options.env === undefined ? {} : { env: { ...process.env, ...options.env } }),
   });
   const tail = new LineRing(STDERR_LINES);
   let killed = false;
