@@ -81,7 +81,7 @@ export function supersedes(stored: EgressInfo, update: EgressInfo): boolean {
   return update.updatedAt > stored.updatedAt;
 }
 
-function matchesFilter(info: EgressInfo, filter: EgressFilter): boolean {
+export function matchesFilter(info: EgressInfo, filter: EgressFilter): boolean {
   return (
     (filter.egressId === undefined || info.egressId === filter.egressId) &&
     (filter.roomName === undefined || info.roomName === filter.roomName) &&

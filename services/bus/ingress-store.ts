@@ -1,12 +1,12 @@
-import type { IngressState } from '@livekit/protocol';
-import { type IngressInfo } from '@livekit/protocol';
+import { IngressState, IngressState_Status, type IngressInfo } from '@livekit/protocol';
 
 /** The configured ingress endpoints with their latest state. Implementations return copies. */
 export type IngressStore = {
+  /** Stores the configuration; the state that comes with it only where `stateAfterPut` lets it. */
   put(info: IngressInfo): Promise<void>;
   get(ingressId: string): Promise<IngressInfo | undefined>;
   getByStreamKey(streamKey: string): Promise<IngressInfo | undefined>;
-  /** Oldest first; without a room name all. */
+  /** In an order that stays (memory: oldest first; Redis: by id); without a room name all. */
   list(roomName?: string): Promise<IngressInfo[]>;
   /**
    * Replaces the state unless it is older than the stored one.
@@ -21,7 +21,13 @@ export class MemoryIngressStore implements IngressStore {
   readonly #idByStreamKey = new Map<string, string>();
 
   put(info: IngressInfo): Promise<void> {
-    this.#byId.set(info.ingressId, info.clone());
+    const stored = this.#byId.get(info.ingressId);
+    const copy = info.clone();
+    copy.state = stateAfterPut(stored?.state, info.state);
+    if (stored !== undefined) {
+      this.#idByStreamKey.delete(stored.streamKey);
+    }
+    this.#byId.set(info.ingressId, copy);
     if (info.streamKey !== '') {
       this.#idByStreamKey.set(info.streamKey, info.ingressId);
     }
@@ -73,3 +79,23 @@ export function isNewerState(stored: IngressState | undefined, update: IngressSt
   }
   return update.startedAt === stored.startedAt && update.updatedAt >= stored.updatedAt;
 }
+
+/**
+ * The state after somebody wrote the configuration: his may have been read long ago. A state that belongs to no
+ * session (started_at 0) is a reset, and only a session that does not run can be reset.
+ */
+export function stateAfterPut(
+  stored: IngressState | undefined,
+  given: IngressState | undefined,
+): IngressState {
+  if (stored === undefined || given === undefined) {
+    return (given ?? stored ?? new IngressState()).clone();
+  }
+  const isReset = given.startedAt === 0n && !LIVE.has(stored.status);
+  return (isReset || isNewerState(stored, given) ? given : stored).clone();
+}
+
+const LIVE: ReadonlySet<IngressState_Status> = new Set([
+  IngressState_Status.ENDPOINT_BUFFERING,
+  IngressState_Status.ENDPOINT_PUBLISHING,
+]);
