@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, ServiceError } from '../../base/errors.ts';
 import { SafeEmitter } from '../../base/events.ts';
 import type { Logger } from '../../base/logger.ts';
@@ -15,6 +16,8 @@ import type { EgressSource, EgressSourceEvents } from './source-types.ts';
 const ROOM_ENDED = new Set(['ROOM_DELETED', 'ROOM_CLOSED', 'PARTICIPANT_REMOVED']);
 /** Nobody watches a recording live: waking up five times a second instead of for each packet halves its cost. */
 const MEDIA_BATCH_MS = 200;
+/** After this nothing published before the stop is held back any more; the server looks every 20 ms. */
+const STOP_DELAY_MS = MEDIA_BATCH_MS + 50;
 const UNPUBLISHED = 'the track was unpublished';
 
 export type TrackSourceOptions = {
@@ -206,6 +209,9 @@ class RoomTrackSource implements TrackSource {
   }
 
   async #stop(): Promise<void> {
+    if (!this.#ended && this.#subscription !== undefined) {
+      await sleep(STOP_DELAY_MS);
+    }
     this.#ended = true;
     await this.#subscription?.unsubscribe().catch((error: unknown) => {
       this.#options.logger.debug({ err: error }, 'unsubscribe failed');
