@@ -1,6 +1,6 @@
 import { IngressState, IngressState_Status } from '@livekit/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { IngressHandler, IOInfo } from '../../../services/bus/rpc-methods.ts';
+import { IngressHandler, IngressInternal, IOInfo } from '../../../services/bus/rpc-methods.ts';
 import { startApiHarness, type ApiHarness } from '../../support/api-harness.ts';
 
 const PUBLISHER = { participant_identity: 'obs', room_name: 'studio' };
@@ -99,10 +99,53 @@ describe('ingress API', () => {
     });
   });
 
-  it.each(['WHIP_INPUT', 'URL_INPUT'])('refuses %s, which a later version brings', async (input) => {
-    const answer = await call('CreateIngress', { ...PUBLISHER, input_type: input });
-    expect(answer).toMatchObject({ status: 501, json: { code: 'unimplemented' } });
-    expect(answer.json['msg']).toContain(input);
+  describe('for URLs', () => {
+    const url = { ...PUBLISHER, input_type: 'URL_INPUT', url: 'http://media.example/a.mp4' };
+
+    it.each([
+      ['no address', { url: '' }, 400, 'invalid ingress: no source URL'],
+      ['an unknown scheme', { url: 'ftp://media.example/a' }, 400, 'invalid ingress: invalid url scheme ftp'],
+      ['no room', { room_name: '' }, 400, 'invalid ingress: no room name'],
+      ['a disabled endpoint', { enabled: false }, 400, 'invalid ingress: disabled non reusable ingress'],
+      [
+        'SRT',
+        { url: 'srt://media.example:9000' },
+        501,
+        'ingress: srt:// URLs are not in this version; use http:// or https://',
+      ],
+    ])('refuses %s', async (_name, change, status, msg) => {
+      const answer = await call('CreateIngress', { ...url, ...change });
+      expect(answer).toMatchObject({ status, json: { msg } });
+    });
+
+    it('says that no node takes it, and forgets it', async () => {
+      const answer = await call('CreateIngress', url);
+      expect(answer).toMatchObject({ status: 503, json: { code: 'unavailable' } });
+      const { items } = (await call('ListIngress', {})).json as { items: { url: string }[] };
+      expect(items.filter((item) => item.url === url.url)).toEqual([]);
+    });
+
+    it('hands it to a node, once and for all', async () => {
+      const unserve = await harness.bus.serve(IngressInternal.startIngress, async ({ info }) => {
+        const state = new IngressState({ status: IngressState_Status.ENDPOINT_BUFFERING, startedAt: 1n });
+        await harness.bus.request(IOInfo.updateIngressState, { ingressId: info?.ingressId ?? '', state });
+        return info ?? {};
+      });
+      const created = await call('CreateIngress', url);
+      expect(created.json).toMatchObject({
+        input_type: 'URL_INPUT',
+        url: url.url,
+        stream_key: '',
+        reusable: false,
+        state: { status: 'ENDPOINT_BUFFERING' },
+      });
+      const changed = await call('UpdateIngress', { ingress_id: created.json['ingress_id'], name: 'x' });
+      expect(changed.json).toEqual({
+        code: 'invalid_argument',
+        msg: 'ingress is not reusable and cannot be modified',
+      });
+      await unserve();
+    });
   });
 
   it('accepts an endpoint without a room, and completes it later', async () => {
