@@ -38,6 +38,7 @@ export async function startEgressPart(options: EgressPartOptions): Promise<Egres
     templatesDir: path.join(distDir, 'templates'),
     cpuCost: { roomComposite: config.egress.cpu_cost.room_composite, track: config.egress.cpu_cost.track },
     maxCpuUtilization: config.egress.max_cpu_utilization,
+    twitchIngest: config.egress.twitch_ingest,
   });
   options.parts.add('egress', {
     close: async (cause: string) => {

@@ -12,6 +12,7 @@ import { recoverOutputs } from './recovery.ts';
 /** Joining, storage pre-flight included; LiveKit allows its handler ten seconds, S3 may need longer. */
 const PREPARE_TIMEOUT_MS = 25_000;
 const STOP_ANSWER_TIMEOUT_MS = 8_000;
+const STREAM_ANSWER_TIMEOUT_MS = 8_000;
 /** After its final state a handler has nothing left to do. */
 const EXIT_GRACE_MS = 10_000;
 
@@ -41,6 +42,8 @@ export class EgressJob {
   #track: TrackFacts = { trackId: '', publisherIdentity: '', trackType: '', trackSource: '' };
   #waiters = new Set<() => void>();
   #isPrepared = false;
+  #requestId = 0;
+  readonly #streamAnswers = new Map<number, Extract<FromHandler, { type: 'stream_updated' }>>();
   #resolveEnded: () => void = () => undefined;
 
   constructor(options: EgressJobOptions) {
@@ -55,6 +58,10 @@ export class EgressJob {
 
   get info(): EgressInfo {
     return this.#info;
+  }
+
+  get egress(): ValidatedEgress {
+    return this.#options.egress;
   }
 
   get handlerPid(): number | undefined {
@@ -118,6 +125,25 @@ export class EgressJob {
     return this.#info;
   }
 
+  /**
+   * Adds and removes stream addresses; answers with the state afterwards.
+   * @throws ServiceError what the streams refuse; nothing has changed then.
+   */
+  async updateStreams(add: string[], remove: string[]): Promise<EgressInfo> {
+    const requestId = ++this.#requestId;
+    this.#child?.send({ type: 'update_stream', requestId, add, remove });
+    await this.#until(() => this.#streamAnswers.has(requestId), STREAM_ANSWER_TIMEOUT_MS);
+    const answer = this.#streamAnswers.get(requestId);
+    this.#streamAnswers.delete(requestId);
+    if (answer === undefined) {
+      throw new ServiceError('unavailable', 'the egress handler did not answer UpdateStream');
+    }
+    if (answer.error !== undefined) {
+      throw new ServiceError(answer.error.code, answer.error.message);
+    }
+    return this.#info;
+  }
+
   /** Last resort at shutdown: the recording on disk is still finished. */
   async kill(): Promise<void> {
     await this.#child?.kill(0);
@@ -138,6 +164,7 @@ export class EgressJob {
         this.#track = message.track;
         break;
       case 'stream_updated':
+        this.#streamAnswers.set(message.requestId, message);
         break;
       case 'update':
         this.#update(decodeInfo(message.info));

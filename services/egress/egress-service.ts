@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
-import { EgressInfo, EgressStatus } from '@livekit/protocol';
+import { EgressInfo, EgressStatus, type UpdateStreamRequest } from '@livekit/protocol';
 import { unixNs } from '../base/clock.ts';
 import { messageOf, ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -10,12 +10,13 @@ import type { RpcStartEgressRequest } from '../bus/rpc-messages.ts';
 import { EgressHandler, EgressInternal, IOInfo } from '../bus/rpc-methods.ts';
 import type { S3Target, StorageTarget, ValidatedEgress } from '../model/egress.ts';
 import { readRequest } from '../model/egress-request.ts';
+import type { StreamProtocol } from '../model/stream-url.ts';
 import { redactEgress } from '../protocol/redact-egress.ts';
 import { mintToken } from '../protocol/token.ts';
 import { Admission, AFFINITY, DEFAULT_CPU_COST, type CpuCost } from './admission.ts';
 import { EgressJob } from './egress-job.ts';
 import { sourceTypeOf } from './egress-record.ts';
-import { assertPossible } from './egress-validation.ts';
+import { assertPossible, resolveStreamUrls } from './egress-validation.ts';
 import { InfoReporter } from './info-reporter.ts';
 
 const RECORDER_TOKEN_TTL_S = 24 * 3600;
@@ -45,6 +46,8 @@ export type EgressServiceOptions = {
   maxHandlerRssBytes?: number;
   startSignalTimeoutMs?: number;
   trackWaitMs?: number;
+  /** Address that twitch://KEY stands for, with {stream_key} in it; '' = refused. */
+  twitchIngest?: string;
 };
 
 export type EgressService = {
@@ -149,7 +152,12 @@ class Service implements EgressService {
     assertPossible(requested, {
       disallowLocalStorage: this.#options.storage.disallowLocalStorage === true,
       hasChromium: tools.chromiumPath !== undefined,
+      twitchIngest: this.#options.twitchIngest ?? '',
     });
+    const { streams } = requested.outputs;
+    if (streams !== undefined) {
+      streams.urls = this.#resolve(streams.urls, streams.protocol);
+    }
     const token =
       request.token ||
       (await mintToken(room.apiKey, room.apiSecret, {
@@ -167,6 +175,22 @@ class Service implements EgressService {
         },
       }));
     return { egressId, roomId, roomName, token, wsUrl: request.wsUrl || room.wsUrl, ...requested };
+  }
+
+  #resolve(urls: readonly string[], protocol: StreamProtocol): string[] {
+    return resolveStreamUrls(urls, protocol, this.#options.twitchIngest ?? '');
+  }
+
+  async #updateStream(job: EgressJob, request: UpdateStreamRequest): Promise<EgressInfo> {
+    const { streams } = job.egress.outputs;
+    if (streams === undefined) {
+      throw notStreaming();
+    }
+    const { protocol } = streams;
+    return job.updateStreams(
+      this.#resolve(request.addOutputUrls, protocol),
+      this.#resolve(request.removeOutputUrls, protocol),
+    );
   }
 
   #defaultStorage(): StorageTarget {
@@ -226,7 +250,7 @@ class Service implements EgressService {
     const topic = egressId;
     const served = await Promise.all([
       bus.serve(EgressHandler.stopEgress, () => job.stop('stop_requested'), { topic }),
-      bus.serve(EgressHandler.updateStream, () => Promise.reject(notStreaming()), { topic }),
+      bus.serve(EgressHandler.updateStream, (request) => this.#updateStream(job, request), { topic }),
     ]);
     const unserve = async (): Promise<void> => {
       await Promise.all(served.map((unregister) => unregister()));

@@ -1,8 +1,14 @@
 import { ServiceError } from '../base/errors.ts';
 import type { RequestedJob } from '../model/egress.ts';
 import { notSupported } from '../model/presets.ts';
+import { parseStreamUrl, type StreamProtocol } from '../model/stream-url.ts';
 
-export type NodeAbilities = { disallowLocalStorage: boolean; hasChromium: boolean };
+export type NodeAbilities = {
+  disallowLocalStorage: boolean;
+  hasChromium: boolean;
+  /** What twitch://KEY stands for; '' = such addresses are refused. */
+  twitchIngest: string;
+};
 
 /**
  * What a well-formed request still cannot have on this node.
@@ -29,6 +35,24 @@ export function assertPossible(requested: RequestedJob, abilities: NodeAbilities
     throw notSupported('image_outputs');
   }
   if (streams !== undefined) {
-    throw notSupported('stream_outputs');
+    resolveStreamUrls(streams.urls, streams.protocol, abilities.twitchIngest);
   }
+}
+
+/**
+ * Addresses as the handler takes them, with mux:// and twitch:// written out.
+ * @throws ServiceError invalid_argument for the first that is not valid, or is there twice.
+ */
+export function resolveStreamUrls(
+  urls: readonly string[],
+  protocol: StreamProtocol,
+  twitchIngest: string,
+): string[] {
+  const addresses = urls.map((url) => parseStreamUrl(url, { protocol, twitchIngest }));
+  const resolved = addresses.map(({ url }) => url);
+  const twice = addresses.find(({ url }, index) => resolved.indexOf(url) !== index);
+  if (twice !== undefined) {
+    throw new ServiceError('invalid_argument', `invalid url: named twice (${twice.redactedUrl})`);
+  }
+  return resolved;
 }

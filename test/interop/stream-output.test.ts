@@ -86,6 +86,9 @@ function startGroup(urls: string[], options: Partial<StreamGroupOptions> = {}): 
       lines.push(end.reason === 'failure' ? end.error.message : end.reason);
       resolveEmpty(end);
     },
+    onRefused: (error) => {
+      throw error;
+    },
     ...options,
   });
   for (const format of clip.formats) {

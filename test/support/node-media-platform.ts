@@ -13,6 +13,7 @@ console.log = () => undefined;
 const server = new NodeMediaServer({
   bind: '127.0.0.1', rtmp: { port: Number(process.argv[2]) }, store: { path: './data' }, record: { path: './recordings' },
 });
+server.on('postPublish', ({ broadcast }) => { broadcast.publishGraceMs = 1; });
 server.on('doneRecord', ({ streamName, filePath }) => log('RECORDED ' + streamName + ' ' + filePath));
 server.run();
 `;

@@ -100,6 +100,12 @@ const egressSchema = z.strictObject({
     .string()
     .default('')
     .describe('Folder for files in the making; empty = the system folder for temporary files.'),
+  twitch_ingest: z
+    .string()
+    .regex(/^(rtmps?:\/\/[^\s]*\{stream_key\}.*)?$/, 'an RTMP address with {stream_key} in it')
+    .default('')
+    .describe('What the stream address twitch://KEY stands for; empty = such addresses are refused.')
+    .meta({ example: 'rtmps://ingest.example.com/app/{stream_key}' }),
   storage: z
     .strictObject({ s3: s3Schema.describe('S3 or a compatible service.') })
     .optional()

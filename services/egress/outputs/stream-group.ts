@@ -29,17 +29,18 @@ export type StreamsEnd =
 
 export type StreamGroupOptions = {
   protocol: StreamProtocol;
-  /** Validated at the start of the job; aliases are resolved. */
+  /** Validated, their aliases resolved. */
   urls: readonly string[];
   kinds: readonly ('video' | 'audio')[];
   ffmpegPath: string;
   workDir: string;
-  twitchIngest?: string;
   logger: Logger;
   /** After every change of a stream's state; nothing in it is secret. */
   onChange: (results: StreamInfo[]) => void;
   /** No stream is left. Others may be added later, if the job goes on. */
   onEmpty: (end: StreamsEnd) => void;
+  /** A track has a codec that streams do not carry. */
+  onRefused: (error: ServiceError) => void;
   /** For tests. */
   timeouts?: Partial<StreamTimeouts>;
   ca?: string;
@@ -90,9 +91,12 @@ export class StreamGroup implements EgressOutput {
     return this.#streams.reduce((sum, { sender }) => sum + sender.droppedMessages, 0);
   }
 
-  /** @throws ServiceError unimplemented for codecs that streams do not carry. */
   addTrack(format: TrackFormat): void {
-    this.#messages.addTrack(format);
+    try {
+      this.#messages.addTrack(format);
+    } catch (error) {
+      this.#options.onRefused(ServiceError.from(error));
+    }
   }
 
   write(packet: EncodedPacket): void {
@@ -138,8 +142,7 @@ export class StreamGroup implements EgressOutput {
   }
 
   #parse(url: string): StreamAddress {
-    const { protocol, twitchIngest = '' } = this.#options;
-    return parseStreamUrl(url, { protocol, twitchIngest });
+    return parseStreamUrl(url, { protocol: this.#options.protocol });
   }
 
   #running(url: string): Stream | undefined {
