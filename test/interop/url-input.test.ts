@@ -90,17 +90,16 @@ async function start(
   harness = await startIngressHarness({
     room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
     info,
-    ...(url === undefined ? {} : { url }),
+    url,
   });
   viewer = new RtcNodeViewer();
   await viewer.join(sfu.wsUrl, await sfu.joinToken('viewer', 'studio'));
 }
 
 async function play(url: string): Promise<IngressInfo> {
-  const info = await harness.store.get('IN_url');
-  return harness.bus.request(IngressInternal.startIngress, {
-    info: new IngressInfo({ ...info, url }),
-  });
+  const info = (await harness.store.get('IN_url')) ?? new IngressInfo();
+  info.url = url;
+  return harness.bus.request(IngressInternal.startIngress, { info });
 }
 
 function stateAtEnd(): Promise<IngressState> {
