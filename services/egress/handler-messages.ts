@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../base/errors.ts';
 import type { EndReason, FileKind, ValidatedEgress } from '../model/egress.ts';
+import type { SegmentNames } from './outputs/segment-names.ts';
 
 /** Everything a handler process needs; sent once, over IPC, so that secrets are in no command line or environment. */
 export type HandlerJob = {
@@ -26,7 +27,7 @@ export type HandlerTools = {
 };
 
 /** What an output has on disk while it works, so that the service can finish it when the handler dies. */
-export type OutputSpool = FileSpool;
+export type OutputSpool = FileSpool | SegmentsSpool;
 
 export type FileSpool = {
   output: 'file';
@@ -34,6 +35,14 @@ export type FileSpool = {
   file: string;
   kind: FileKind;
   storagePath: string;
+  startedAtMs: number;
+};
+
+export type SegmentsSpool = {
+  output: 'segments';
+  /** Holds a list of the closed segments, those not yet uploaded, and the open one. */
+  folder: string;
+  names: SegmentNames;
   startedAtMs: number;
 };
 

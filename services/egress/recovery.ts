@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { probeFile } from '../media/ffmpeg/probe-file.ts';
@@ -6,6 +7,7 @@ import type { EgressRecord } from './egress-record.ts';
 import type { FileSpool, HandlerTools, OutputSpool, TrackFacts } from './handler-messages.ts';
 import { deliverFile } from './outputs/file-delivery.ts';
 import { Manifest } from './outputs/manifest.ts';
+import { recoverSegments } from './outputs/segment-recovery.ts';
 import { finishSpool } from './outputs/spool.ts';
 import { createStorage } from './uploads/storage.ts';
 import { StoragePool } from './uploads/storage-pool.ts';
@@ -31,7 +33,7 @@ export async function recoverOutputs(options: RecoveryOptions): Promise<void> {
   try {
     for (const spool of spools) {
       try {
-        await recoverFile({ ...options, storages, manifest }, spool);
+        await recover({ ...options, storages, manifest }, spool);
       } catch (error) {
         const fields = { output: spool.output, reason: messageOf(error) };
         logger.error(fields, 'recording of a dead handler could not be recovered');
@@ -40,6 +42,23 @@ export async function recoverOutputs(options: RecoveryOptions): Promise<void> {
     await manifest.deliver({ egress, facts: track, record, storages, workDir, logger });
   } finally {
     storages.close();
+  }
+}
+
+async function recover(options: Recovery, spool: OutputSpool): Promise<void> {
+  if (spool.output === 'file') {
+    await recoverFile(options, spool);
+    return;
+  }
+  const { egress, record, manifest, storages, tools, rescueDir, logger } = options;
+  const { segments: target } = egress.outputs;
+  if (target !== undefined) {
+    await recoverSegments({
+      ...{ target, spool, record, manifest, logger },
+      storage: storages.for(target.storage),
+      ffprobePath: tools.ffprobePath,
+      rescueDir: path.join(rescueDir, egress.egressId),
+    });
   }
 }
 

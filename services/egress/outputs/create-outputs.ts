@@ -1,6 +1,8 @@
 import type { EgressOutput } from './output.ts';
 import type { OutputContext } from './output-context.ts';
 import { openFileOutput } from './file-output.ts';
+import { openStreamOutput } from './stream-output.ts';
+import { openSegmentOutput } from './segment-output.ts';
 
 /** Stream addresses come and go while a job runs. */
 export type StreamControl = {
@@ -18,6 +20,17 @@ const FACTORIES: readonly OutputFactory[] = [
   (context) => {
     const { file } = context.egress.outputs;
     return file === undefined ? [] : [openFileOutput(context, file).then((output) => ({ output }))];
+  },
+  (context) => {
+    const { segments } = context.egress.outputs;
+    return segments === undefined
+      ? []
+      : [openSegmentOutput(context, segments).then((output) => ({ output }))];
+  },
+  (context) => {
+    const { streams } = context.egress.outputs;
+    const group = streams === undefined ? undefined : openStreamOutput(context, streams);
+    return group === undefined ? [] : [Promise.resolve({ output: group, streams: group })];
   },
 ];
 

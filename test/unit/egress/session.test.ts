@@ -1,22 +1,13 @@
+import { EgressStatus } from '@livekit/protocol';
 import { mkdtemp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { EgressInfo, EgressStatus } from '@livekit/protocol';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ServiceError } from '../../../services/base/errors.ts';
-import { SafeEmitter } from '../../../services/base/events.ts';
-import { createLogger } from '../../../services/base/logger.ts';
-import { EgressRecord } from '../../../services/egress/egress-record.ts';
-import { EgressSession } from '../../../services/egress/egress-session.ts';
-import type { EgressSource, EgressSourceEvents } from '../../../services/egress/sources/source-types.ts';
-import { localStorage } from '../../../services/egress/uploads/local.ts';
 import type { Storage } from '../../../services/egress/uploads/storage.ts';
-import type { EgressWork, ValidatedEgress } from '../../../services/model/egress.ts';
-import type { EgressOutputs } from '../../../services/model/egress-plan.ts';
-import { DEFAULT_WISH } from '../../../services/model/presets.ts';
+import { FakeSource, openSession } from '../../support/egress-session.ts';
 import { encodeMedia, type EncodedMedia } from '../../support/encoded-media.ts';
 
-const logger = createLogger({ level: 'silent' });
 const { EGRESS_ACTIVE, EGRESS_ENDING, EGRESS_COMPLETE, EGRESS_FAILED, EGRESS_ABORTED } = EgressStatus;
 
 let media: EncodedMedia;
@@ -30,108 +21,9 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-const TEMPLATE: EgressWork = {
-  job: { kind: 'template', layout: 'grid', customBaseUrl: '', media: 'audio_video' },
-  encoding: { ...DEFAULT_WISH, audioCodec: 'aac', keyFrameIntervalS: 4 },
-};
-
-class FakeSource implements EgressSource {
-  readonly events = new SafeEmitter<EgressSourceEvents>();
-  /** Settles start(). */
-  startResult: Promise<{ kinds: ('video' | 'audio')[] }> = Promise.resolve({ kinds: ['video', 'audio'] });
-  stopped = 0;
-  closed = 0;
-  start(signal: AbortSignal) {
-    const aborted = new Promise<never>((_resolve, reject) => {
-      signal.addEventListener('abort', () => {
-        reject(new ServiceError('canceled', 'stopped'));
-      });
-    });
-    return Promise.race([this.startResult, aborted]);
-  }
-  requestKeyframe(): void {
-    // Nobody listens.
-  }
-  stop() {
-    this.stopped++;
-    return Promise.resolve();
-  }
-  close() {
-    this.closed++;
-    return Promise.resolve();
-  }
-  /** Everything at once: what the session does with it must not depend on pace. */
-  play(fixture: EncodedMedia): void {
-    for (const track of [fixture.video, fixture.audio]) {
-      if (track !== undefined) {
-        this.events.emit('format', track.format);
-      }
-    }
-    const packets = [...(fixture.video?.packets ?? []), ...(fixture.audio?.packets ?? [])];
-    for (const packet of packets.sort((a, b) => a.ptsUs - b.ptsUs)) {
-      this.events.emit('packet', packet);
-    }
-  }
-}
-
-function open(
-  changes: {
-    source?: FakeSource;
-    storage?: Storage;
-    work?: EgressWork;
-    outputs?: Partial<EgressOutputs>;
-  } = {},
-) {
-  const source = changes.source ?? new FakeSource();
-  const statuses: EgressStatus[] = [];
-  const record = new EgressRecord(new EgressInfo({ egressId: 'EG_1' }), (info) => statuses.push(info.status));
-  const egress: ValidatedEgress = {
-    egressId: 'EG_1',
-    roomId: 'RM_1',
-    roomName: 'studio',
-    token: '',
-    wsUrl: '',
-    ...(changes.work ?? TEMPLATE),
-    webhooks: [],
-    outputs: {
-      file: {
-        kind: changes.work === undefined ? 'mp4' : 'by_codec',
-        filepath: 'out/{room_name}',
-        disableManifest: false,
-        storage: { kind: 'local', rootDir: folder },
-      },
-      images: [],
-      ...changes.outputs,
-    },
-  };
-  const session = new EgressSession({
-    egress,
-    record,
-    tools: {
-      ffmpegPath: process.env['FFMPEG_PATH'] ?? 'ffmpeg',
-      chromiumPath: '',
-      templatesDir: '',
-      startSignalTimeoutMs: 1000,
-      trackWaitMs: 1000,
-    },
-    workDir: path.join(folder, 'work'),
-    rescueDir: path.join(folder, 'rescue'),
-    createStorage: () => changes.storage ?? localStorage({ kind: 'local', rootDir: folder }),
-    createSource: () => ({
-      source,
-      facts: () => ({ trackId: '', publisherIdentity: '', trackType: '', trackSource: '' }),
-      wants: () => true,
-      expectedFormats: [],
-    }),
-    logger,
-    onSpool: () => undefined,
-  });
-  return { source, session, record, statuses };
-}
-
 describe('egress session', () => {
   it('keeps media that came before the file was open, and stores a normal MP4 with a manifest', async () => {
-    const { source, session, record, statuses } = open();
+    const { source, session, record, statuses } = openSession(folder);
     source.play(media);
     const running = session.run();
     await expect.poll(() => record.state).toBe('active');
@@ -155,7 +47,7 @@ describe('egress session', () => {
   });
 
   it('keeps what was recorded when the source fails, and fails with its error', async () => {
-    const { source, session, record, statuses } = open();
+    const { source, session, record, statuses } = openSession(folder);
     const running = session.run();
     await expect.poll(() => record.state).toBe('active');
     source.play(media);
@@ -175,7 +67,7 @@ describe('egress session', () => {
       store: () => Promise.reject(new ServiceError('invalid_argument', 'S3 upload failed: gone')),
       close: () => undefined,
     };
-    const { source, session, record } = open({ storage });
+    const { source, session, record } = openSession(folder, { storage });
     const running = session.run();
     await expect.poll(() => record.state).toBe('active');
     source.play(media);
@@ -197,7 +89,7 @@ describe('egress session', () => {
       close: () => undefined,
     };
     await writeFile(path.join(folder, 'rescue'), 'in the way');
-    const { source, session, record } = open({ storage });
+    const { source, session, record } = openSession(folder, { storage });
     const running = session.run();
     await expect.poll(() => record.state).toBe('active');
     source.play(media);
@@ -213,7 +105,7 @@ describe('egress session', () => {
     source.startResult = Promise.reject(
       new ServiceError('failed_precondition', 'Start signal not received: http://x/'),
     );
-    const { session, record, statuses } = open({ source });
+    const { session, record, statuses } = openSession(folder, { source });
     await session.run();
     expect(statuses).toEqual([EGRESS_ABORTED]);
     expect(record.snapshot()).toMatchObject({
@@ -227,7 +119,7 @@ describe('egress session', () => {
   it('is aborted when stopped while it starts', async () => {
     const source = new FakeSource();
     source.startResult = new Promise(() => undefined);
-    const { session, record } = open({ source });
+    const { session, record } = openSession(folder, { source });
     const running = session.run();
     session.stop('stop_requested');
     await running;
@@ -239,7 +131,7 @@ describe('egress session', () => {
   });
 
   it('fails when it ended without a single packet', async () => {
-    const { source, session, record } = open();
+    const { source, session, record } = openSession(folder);
     const running = session.run();
     await expect.poll(() => record.state).toBe('active');
     source.events.emit('ended', { reason: 'source_closed' });
@@ -251,7 +143,7 @@ describe('egress session', () => {
   });
 
   it('names a codec no file holds', async () => {
-    const { source, session, record } = open({
+    const { source, session, record } = openSession(folder, {
       work: { job: { kind: 'track', trackId: 'TR_1' }, encoding: null },
     });
     const running = session.run();
