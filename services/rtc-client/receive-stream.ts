@@ -59,7 +59,11 @@ export class ReceiveStream {
     this.#ssrc = options.ssrc;
     this.stats = new ReceptionStats(options.clockRateHz);
     this.#rtxStats = new ReceptionStats(options.clockRateHz);
-    this.#timeline = new RtpTimeline({ clockRateHz: options.clockRateHz, clock: options.clock });
+    this.#timeline = new RtpTimeline({
+      clockRateHz: options.clockRateHz,
+      clock: options.clock,
+      inBursts: options.mediaBatchMs > 0,
+    });
     const depacketizer = createDepacketizer(options.codec);
     this.#assembler = new FrameAssembler({
       depacketizer,

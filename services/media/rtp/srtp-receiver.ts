@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { readU16, readU32, writeU32 } from './bytes.ts';
 import { ReplayWindow } from './replay-window.ts';
-import { cmTagMatches, cryptCm, hmacSha1, openGcm } from './srtp-cipher.ts';
+import { cmTagMatches, cryptCm, hmacSha1, openGcm, packetAad } from './srtp-cipher.ts';
 import { SRTP_PROFILES, type SrtpDirectionKeys } from './srtp-keys.ts';
 
 /** SSRCs with replay state per peer; more are refused, evicting one would forget what it must not replay. */
@@ -60,7 +60,7 @@ export class SrtpReceiver {
         ssrc,
         rollover,
         sequenceNumber,
-        packet.subarray(0, headerLength),
+        packetAad(packet, headerLength),
         packet.subarray(headerLength, payloadEnd),
         packet.subarray(payloadEnd),
       );

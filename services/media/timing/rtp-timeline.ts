@@ -15,6 +15,7 @@ const START_WINDOW_US = 500_000;
 export class RtpTimeline {
   readonly #clockRateHz: number;
   readonly #clock: PublisherClock;
+  readonly #inBursts: boolean;
   #unwrapper = new TimestampUnwrapper();
   /** Session time = media time + offset. */
   #offsetUs: number | undefined;
@@ -24,9 +25,11 @@ export class RtpTimeline {
   #firstArrivalUs = 0;
   #report: { mediaUs: number; ntpUs: number } | undefined;
 
-  constructor(options: { clockRateHz: number; clock: PublisherClock }) {
+  /** `inBursts`: packets are held back on purpose, so their arrival says nothing about the delay of the network. */
+  constructor(options: { clockRateHz: number; clock: PublisherClock; inBursts?: boolean }) {
     this.#clockRateHz = options.clockRateHz;
     this.#clock = options.clock;
+    this.#inBursts = options.inBursts ?? false;
   }
 
   /** Presentation time of a frame. Call in decode order. */
@@ -40,7 +43,7 @@ export class RtpTimeline {
     }
     if (this.#report !== undefined) {
       this.#targetUs = this.#clock.toSessionUs(this.#report.ntpUs) - this.#report.mediaUs;
-    } else if (arrivalUs - this.#firstArrivalUs < START_WINDOW_US) {
+    } else if (!this.#inBursts && arrivalUs - this.#firstArrivalUs < START_WINDOW_US) {
       this.#targetUs = Math.min(this.#targetUs, arrivalUs - mediaUs);
     }
     this.#approach(Math.max(0, mediaUs - this.#lastMediaUs));

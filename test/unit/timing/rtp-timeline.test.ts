@@ -7,8 +7,8 @@ const FRAME_US = 33_333;
 const NTP_START_US = 3_900_000_000_000_000;
 
 /** One track of a publisher: its RTP clock starts anywhere, its packets take a while. */
-function track(clock: PublisherClock, clockRateHz: number, firstTimestamp: number) {
-  const timeline = new RtpTimeline({ clockRateHz, clock });
+function track(clock: PublisherClock, clockRateHz: number, firstTimestamp: number, inBursts = false) {
+  const timeline = new RtpTimeline({ clockRateHz, clock, inBursts });
   const timestamp = (mediaUs: number): number =>
     (firstTimestamp + Math.round((mediaUs * clockRateHz) / 1e6)) % 0x1_0000_0000;
   return {
@@ -33,6 +33,20 @@ describe('RtpTimeline', () => {
     expect(pts[0]).toBe(1_000_000);
     expect(Math.max(...steps(pts))).toBeLessThanOrEqual(FRAME_US + 12);
     expect(Math.min(...steps(pts))).toBeGreaterThanOrEqual(FRAME_US - 12);
+  });
+
+  it('keeps the spacing of the media when packets are held back and come in bursts', () => {
+    const audio = track(new PublisherClock(), 48_000, 5, true);
+    const frameUs = 20_000;
+    const pts = Array.from({ length: 300 }, (_, index) => {
+      const mediaUs = index * frameUs;
+      if (index % 50 === 40) {
+        // Reports are not held back.
+        audio.report(mediaUs, 1_000_000 + mediaUs);
+      }
+      return audio.frame(mediaUs, 1_000_000 + Math.ceil((mediaUs + 1) / 200_000) * 200_000);
+    });
+    expect(new Set(steps(pts))).toEqual(new Set([frameUs]));
   });
 
   it('lines up two tracks of a publisher by their sender reports, smoothly and never backwards', () => {
