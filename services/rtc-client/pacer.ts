@@ -1,7 +1,10 @@
-/** Packets sent back to back; at 1200 bytes this fits the smallest default UDP receive buffer three times over. */
-const BURST_PACKETS = 32;
+/**
+ * Packets sent back to back. Two pictures at 6 Mbit/s, and half of what Linux' default UDP receive buffer holds (about 90
+ * datagrams).
+ */
+const BURST_PACKETS = 48;
 const TICK_MS = 1;
-/** Beyond this backlog pacing would delay media more than bursts harm it: 32 packets per ms are about 300 Mbit/s. */
+/** Beyond this backlog pacing would delay media more than bursts harm it: 48 packets per ms are about 450 Mbit/s. */
 const MAX_BACKLOG = 768;
 
 /** A packet waiting in a send stream's history. */

@@ -1,8 +1,8 @@
 import { monotonicUs } from '../../base/clock.ts';
 import type { EncodedPacket } from '../../model/packet.ts';
 
-/** Longest wait of a picture for its sound; transcoding AAC takes 30 to 60 ms. */
-const MAX_HOLD_US = 150_000;
+/** Longest wait of a picture for its sound; transcoding AAC takes 30 to 120 ms. */
+const MAX_HOLD_US = 200_000;
 /** Sound that paused this long is no longer waited for. */
 const SOUND_STALE_US = 500_000;
 

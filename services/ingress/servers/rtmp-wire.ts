@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { ServiceError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
+import { StreamReading } from '../../base/stream-reading.ts';
 import { ChunkReader, ChunkWriter } from '../../protocol/rtmp-chunk.ts';
 import { ServerHandshake } from '../../protocol/rtmp-handshake.ts';
 import { RTMP_MESSAGE, uint32Message, type RtmpMessage } from '../../protocol/rtmp-message.ts';
@@ -20,6 +21,15 @@ const DEFAULT_ACK_WINDOW_BYTES = 2_500_000;
 const MIN_ACK_WINDOW_BYTES = 64_000;
 const LINGER_MS = 1_000;
 const RATE_WINDOW_MS = 1_000;
+/**
+ * An encoder's messages come in many small segments, and each would wake the process. Between two reads the kernel
+ * collects them for a little longer than a picture lasts, so that there is something to read when the rest is over.
+ */
+const REST_MS = 40;
+/** libuv reads this much at most: there is more in the kernel, and it is read without a rest. */
+const FULL_READ_BYTES = 65_536;
+
+type PauseReason = 'held' | 'too fast' | 'resting';
 
 /** Socket, handshake, chunks and acknowledgements of one RTMP peer; knows nothing of commands. */
 export class RtmpWire {
@@ -28,12 +38,15 @@ export class RtmpWire {
   readonly #handlers: RtmpWireHandlers;
   readonly #reader: ChunkReader;
   readonly #writer = new ChunkWriter();
+  readonly #reading: StreamReading;
+  readonly #pauses = new Set<PauseReason>();
   #handshake: ServerHandshake | undefined = new ServerHandshake();
   #receivedBytes = 0;
   #ackedBytes = 0;
   #ackWindowBytes = DEFAULT_ACK_WINDOW_BYTES;
   #rate = { windowStartMs: 0, bytes: 0 };
-  #held = false;
+  #rests = false;
+  #restTimer: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(socket: Socket, limits: RtmpLimits, logger: Logger, handlers: RtmpWireHandlers) {
@@ -41,6 +54,7 @@ export class RtmpWire {
     this.#limits = limits;
     this.#handlers = handlers;
     this.#reader = new ChunkReader(limits.beforePublish);
+    this.#reading = new StreamReading(socket);
     socket.setNoDelay(true);
     socket.on('data', (data: Buffer) => {
       this.guard(() => {
@@ -69,15 +83,15 @@ export class RtmpWire {
   /** The peer has shown a valid key: it may send media-sized messages now. */
   trust(): void {
     this.#reader.limits = this.#limits.publishing;
+    this.#rests = true;
   }
 
   /** Stops and restarts reading; TCP slows the peer down meanwhile. */
   hold(held: boolean): void {
-    this.#held = held;
     if (held) {
-      this.#socket.pause();
+      this.#pause('held');
     } else {
-      this.#socket.resume();
+      this.#resume('held');
     }
   }
 
@@ -118,7 +132,9 @@ export class RtmpWire {
       stop();
     }
     socket.once('close', stop);
-    socket.resume();
+    this.#rests = false;
+    clearTimeout(this.#restTimer);
+    this.#reading.start();
     socket.end();
   }
 
@@ -147,6 +163,32 @@ export class RtmpWire {
       }
     });
     this.#acknowledge();
+    if (this.#rests && data.length < FULL_READ_BYTES) {
+      this.#rest();
+    }
+  }
+
+  #rest(): void {
+    this.#pause('resting');
+    if (this.#restTimer === undefined) {
+      this.#restTimer = setTimeout(() => {
+        this.#resume('resting');
+      }, REST_MS);
+    } else {
+      this.#restTimer.refresh();
+    }
+  }
+
+  #pause(reason: PauseReason): void {
+    this.#pauses.add(reason);
+    this.#reading.stop();
+  }
+
+  #resume(reason: PauseReason): void {
+    this.#pauses.delete(reason);
+    if (this.#pauses.size === 0) {
+      this.#reading.start();
+    }
   }
 
   /** Section 5.4.3; twice as often as asked, as encoders stop sending when one is late. */
@@ -163,13 +205,11 @@ export class RtmpWire {
       this.#rate = { windowStartMs: nowMs, bytes: 0 };
     }
     this.#rate.bytes += bytes;
-    if (this.#rate.bytes > this.#limits.maxBytesPerS && !this.#socket.isPaused()) {
-      this.#socket.pause();
+    if (this.#rate.bytes > this.#limits.maxBytesPerS && !this.#pauses.has('too fast')) {
+      this.#pause('too fast');
       setTimeout(
         () => {
-          if (!this.#held) {
-            this.#socket.resume();
-          }
+          this.#resume('too fast');
         },
         this.#rate.windowStartMs + RATE_WINDOW_MS - nowMs,
       );

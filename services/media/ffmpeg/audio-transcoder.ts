@@ -1,5 +1,6 @@
 import { ServiceError } from '../../base/errors.ts';
 import { SafeEmitter } from '../../base/events.ts';
+import { StreamReading } from '../../base/stream-reading.ts';
 import type { AudioFormat } from '../../model/packet.ts';
 import { parseAacConfig } from '../codecs/aac.ts';
 import { AdtsReader, toAdts } from './adts.ts';
@@ -18,10 +19,15 @@ import { exitError, spawnFfmpeg, type FfmpegProcess } from './run.ts';
 const MAX_BACKLOG_BYTES = 4_000_000;
 const CLOSE_TIMEOUT_MS = 5_000;
 /**
- * Input is handed over in pieces of this length: every write wakes ffmpeg, and on a virtual machine a wake-up costs more
- * than the sound in it.
+ * Input is handed over in pieces of at least this length: every write wakes ffmpeg, and on a virtual machine a wake-up
+ * costs more than the sound in it.
  */
-const WRITE_US = 40_000;
+const WRITE_US = 60_000;
+/**
+ * ffmpeg answers a piece with one write per 20 ms of sound, and each would wake this process: what it has written after
+ * this time is read at once.
+ */
+const SETTLE_MS = 8;
 const AAC_FRAME_SAMPLES = 1024;
 /** libopus at 48 kHz with 20 ms frames. */
 const OPUS_FRAME_SAMPLES = 960;
@@ -29,7 +35,7 @@ const OPUS_FRAME_SAMPLES = 960;
 const AAC_PRIMING_SAMPLES = 1024;
 
 /**
- * Live audio transcoding through one ffmpeg child, about 60 ms behind its input.
+ * Live audio transcoding through one ffmpeg child, about 100 ms behind its input.
  * @throws ServiceError invalid_argument for an AAC configuration that ADTS cannot carry.
  */
 export function createAudioTranscoder(options: AudioTranscoderOptions): AudioTranscoder {
@@ -57,6 +63,8 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
   #droppedChunks = 0;
   #held: Uint8Array[] = [];
   #heldUs = 0;
+  #flushQueued = false;
+  readonly #reading: StreamReading;
   #closing = false;
   #failure: Error | undefined;
 
@@ -71,6 +79,7 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
       logger: options.logger,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
+    this.#reading = new StreamReading(this.#process.stdout);
     this.#process.stdout.on('data', (bytes: Buffer) => {
       this.#onOutput(bytes);
     });
@@ -103,8 +112,13 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
     if (skipSamples < samples) {
       this.#hold(toBytes(chunk.data, skipSamples), samples - skipSamples);
     }
-    if (this.#heldUs >= WRITE_US) {
-      this.#flush();
+    if (this.#heldUs >= WRITE_US && !this.#flushQueued) {
+      // Behind the caller's loop: frames that came in one piece go out in one piece.
+      this.#flushQueued = true;
+      queueMicrotask(() => {
+        this.#flushQueued = false;
+        this.#flush();
+      });
     }
   }
 
@@ -115,11 +129,20 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
 
   #flush(): void {
     const { stdin } = this.#process;
-    if (this.#held.length > 0 && !stdin.destroyed) {
+    if (this.#held.length > 0 && stdin.writable) {
+      this.#settle();
       stdin.write(Buffer.concat(this.#held));
     }
     this.#held = [];
     this.#heldUs = 0;
+  }
+
+  /** Lets ffmpeg finish before its output is read. */
+  #settle(): void {
+    this.#reading.stop();
+    setTimeout(() => {
+      this.#reading.start();
+    }, SETTLE_MS);
   }
 
   async close(): Promise<void> {

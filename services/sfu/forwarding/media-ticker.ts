@@ -3,7 +3,7 @@ import type { Logger } from '../../base/logger.ts';
 /** Milliseconds between ticks: the grain of NACK and transport feedback. */
 export const TICK_MS = 20;
 /** Between ticks when nobody waits for anything but its periodic reports. */
-const IDLE_TICK_MS = 100;
+const IDLE_TICK_MS = 250;
 /** Idle ticks in a row before the clock slows down, so that it does not change its pace all the time. */
 const TICKS_TO_IDLE = 10;
 

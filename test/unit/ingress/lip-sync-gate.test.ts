@@ -47,7 +47,7 @@ describe('lip sync gate', () => {
     gate.write(packet('video', 100));
     vi.advanceTimersByTime(40);
     gate.write(packet('video', 133));
-    vi.advanceTimersByTime(115);
+    vi.advanceTimersByTime(165);
     expect(sent).toEqual(['audio 0', 'video 100']);
     vi.advanceTimersByTime(40);
     expect(sent.slice(2)).toEqual(['video 133']);
