@@ -63,7 +63,7 @@ export class LeaseReaper {
   async #check(): Promise<void> {
     const { connection } = this.#bus;
     const [[seconds, microseconds], leased] = await connection.run((redis) =>
-      Promise.all([redis.time(), redis.zrange(LEASED_JOBS, 0, -1, 'WITHSCORES')]),
+      Promise.all([redis.time(), redis.zrange(LEASED_JOBS, 0, '-1', 'WITHSCORES')]),
     );
     const redisNowMs = Number(seconds) * 1000 + Number(microseconds) / 1000;
     const lastSignMs = new Map<string, number>();
