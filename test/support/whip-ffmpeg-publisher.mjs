@@ -26,7 +26,7 @@ const inputs = [first.video(), first.audio()].filter((stream) => stream !== unde
 const outputs = new Map(inputs.map((stream) => [stream.index, output.addStream(stream)]));
 let announced = false;
 let offsetMs = 0;
-const startedMs = performance.now();
+const startedMs = Date.now();
 for (let input = first; !stopping; input = await Demuxer.open(file)) {
   let lastMs = 0;
   for await (const packet of input.packets()) {
@@ -40,7 +40,7 @@ for (let input = first; !stopping; input = await Demuxer.open(file)) {
     const { num, den } = stream.timeBase;
     const atMs = (Number(packet.dts) * num * 1000) / den;
     lastMs = Math.max(lastMs, atMs + (Number(packet.duration) * num * 1000) / den);
-    const waitMs = offsetMs + atMs - (performance.now() - startedMs);
+    const waitMs = offsetMs + atMs - (Date.now() - startedMs);
     if (waitMs > 0) {
       await new Promise((resolve) => setTimeout(resolve, waitMs));
     }

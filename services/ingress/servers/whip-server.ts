@@ -36,11 +36,18 @@ export type WhipServer = {
   close(cause: string): Promise<void>;
 };
 
+/** How exactly the time limits of headers and requests are kept. */
+const CONNECTION_CHECK_INTERVAL_MS = 1_000;
+
 /** @throws ServiceError unavailable when the address cannot be bound. */
 export async function startWhipServer(options: WhipServerOptions): Promise<WhipServer> {
   const limits: WhipLimits = { ...WHIP_LIMITS, ...options.limits };
   const requests = new WhipRequests({ ...options, limits });
-  const server = createServer({ maxHeaderSize: limits.maxHeaderBytes }, (req, res) => {
+  const serverOptions = {
+    maxHeaderSize: limits.maxHeaderBytes,
+    connectionsCheckingInterval: CONNECTION_CHECK_INTERVAL_MS,
+  };
+  const server = createServer(serverOptions, (req, res) => {
     requests.handle(req, res);
   });
   server.headersTimeout = limits.headersTimeoutMs;

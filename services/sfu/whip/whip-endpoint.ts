@@ -141,7 +141,7 @@ export class WhipEndpoint {
     const notifier =
       headerOf(req, INGRESS_HEADER) === 'true' ? new IngressNotifier(this.#bus, this.#logger) : undefined;
     const session = await WhipSession.open({
-      room: this.#rooms.forJoin(roomName),
+      room: () => this.#rooms.forJoin(roomName),
       claims,
       offerSdp: body.toString(),
       hints,

@@ -14,7 +14,8 @@ import { WhipMonitor, type WhipReport } from './whip-monitor.ts';
 import { parseWhipOffer, type WhipOffer, type WhipSection } from './whip-offer.ts';
 
 export type WhipSessionOptions = {
-  room: RoomSession;
+  /** Called once the offer has been found good, so that a bad one makes no room. */
+  room: () => RoomSession;
   claims: TokenClaims;
   offerSdp: string;
   hints: TrackHints;
@@ -47,7 +48,7 @@ export class WhipSession {
   static async open(options: WhipSessionOptions): Promise<WhipSession> {
     const offer = parseWhipOffer(options.offerSdp);
     checkPermission(options.claims, offer, options.hints);
-    const participant = options.room.join(
+    const participant = options.room().join(
       {
         claims: options.claims,
         join: new JoinRequest({ connectionSettings: { autoSubscribe: false } }),
