@@ -9,11 +9,13 @@ import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { createMetrics, type Metrics } from '../base/metrics/metrics.ts';
 import type { IngressStore } from '../bus/ingress-store.ts';
+import { startLeaseReaper } from '../bus/leases.ts';
+import { claimServer } from '../bus/server-claim.ts';
 import type { EgressService } from '../egress/egress-service.ts';
 import { startIngress, type Ingress } from '../ingress/ingress-service.ts';
 import { LocalMedia } from '../media/rtp/local-media.ts';
 import { mediaBindAddress, publicHost, selfHost } from './addresses.ts';
-import { openBackbone } from './backbone.ts';
+import { openBackbone, type Backbone } from './backbone.ts';
 import { startEgressPart } from './egress-part.ts';
 import { PartList } from './part-list.ts';
 import { partsOf, type Role } from './roles.ts';
@@ -55,6 +57,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
   const ports = { http: 0, health: 0, rtmp: 0, whip: 0, rtcUdp: 0 };
   const urls = { api: '', ws: config.ws_url ?? '', rtmp: '', whip: '' };
   const host = publicHost(config);
+  let backbone: Backbone | undefined;
   let ingress: Ingress | undefined;
   let egress: EgressService | undefined;
 
@@ -77,14 +80,20 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
     tools: options.tools.summary,
   });
   const ready = (): { ready: boolean; checks: Record<string, boolean> } => {
-    const checks = Object.fromEntries(wanted.map((name) => [name, parts.isRunning(name)]));
+    const checks = {
+      ...Object.fromEntries(wanted.map((name) => [name, parts.isRunning(name)])),
+      ...(config.redis === undefined ? {} : { redis: backbone?.isReady() === true }),
+    };
     return { ready: Object.values(checks).every(Boolean), checks };
   };
 
   try {
-    const { bus, egressStore, ingressStore } = parts.add('backbone', await openBackbone(config, logger));
+    backbone = parts.add('backbone', await openBackbone(config, logger));
+    const { bus, egressStore, ingressStore } = backbone;
+    parts.add('lease reaper', startLeaseReaper(bus, { nodeId, logger }));
     const localMedia = new LocalMedia();
     if (wanted.includes('api')) {
+      parts.add('server claim', await claimServer(bus, { nodeId, logger }));
       await mkdir(recordingsDir, { recursive: true });
       const webhooks = webhooksOf(config, logger, metrics);
       parts.add('webhooks', { close: () => webhooks.close(WEBHOOK_GRACE_MS) });
@@ -133,7 +142,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
       await mkdir(recordingsDir, { recursive: true });
       egress = await startEgressPart({
         ...options,
-        ...{ bus, room, recordingsDir, distDir: DIST_DIR, parts },
+        ...{ nodeId, bus, room, recordingsDir, distDir: DIST_DIR, parts },
       });
       observeEgress(metrics, egress);
     }

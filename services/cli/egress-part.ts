@@ -4,6 +4,8 @@ import path from 'node:path';
 import type { Config } from '../base/config/schema.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Bus } from '../bus/bus.ts';
+import { createEgressLeases } from '../bus/leases.ts';
+import type { CpuCost } from '../egress/admission.ts';
 import { startEgress, type EgressService } from '../egress/egress-service.ts';
 import type { S3Target } from '../model/egress.ts';
 import type { PartList } from './part-list.ts';
@@ -11,6 +13,7 @@ import type { Tools } from './tools.ts';
 
 export type EgressPartOptions = {
   config: Config;
+  nodeId: string;
   bus: Bus;
   logger: Logger;
   tools: Tools;
@@ -27,27 +30,42 @@ export async function startEgressPart(options: EgressPartOptions): Promise<Egres
   const temporary = path.resolve(config.egress.tmp_dir || tmpdir());
   await mkdir(temporary, { recursive: true });
   const workDir = await mkdtemp(path.join(temporary, 'sluice-'));
+  const { bus, nodeId, logger } = options;
+  const leases = createEgressLeases(bus, { nodeId, logger });
   const egress = await startEgress({
-    bus: options.bus,
-    logger: options.logger.child({ service: 'egress' }),
+    bus,
+    leases,
+    logger: logger.child({ service: 'egress' }),
     room: options.room,
     tools: options.tools,
     storage: { recordingsDir: options.recordingsDir, ...s3Target(config) },
     tmpDir: workDir,
     handlerEntry: path.join(distDir, 'egress-handler.js'),
     templatesDir: path.join(distDir, 'templates'),
-    cpuCost: { roomComposite: config.egress.cpu_cost.room_composite, track: config.egress.cpu_cost.track },
+    cpuCost: cpuCostOf(config),
     maxCpuUtilization: config.egress.max_cpu_utilization,
     twitchIngest: config.egress.twitch_ingest,
   });
   options.parts.add('egress', {
     close: async (cause: string) => {
       await egress.close(cause);
+      await leases.close();
       // Only when empty: what could not be stored stays for the operator.
       await rmdir(workDir).catch(() => undefined);
     },
   });
   return egress;
+}
+
+function cpuCostOf({ egress: { cpu_cost: cost } }: Config): CpuCost {
+  return {
+    roomComposite: cost.room_composite,
+    web: cost.web,
+    audioRoomComposite: cost.audio_room_composite,
+    participant: cost.participant,
+    trackComposite: cost.track_composite,
+    track: cost.track,
+  };
 }
 
 function s3Target(config: Config): { s3?: S3Target } {

@@ -1,8 +1,22 @@
 import { ServiceError } from '../base/errors.ts';
 
-/** Cores one job takes, as measured (test/bench); LiveKit's config names. */
-export type CpuCost = { roomComposite: number; track: number };
-export const DEFAULT_CPU_COST: CpuCost = { roomComposite: 0.9, track: 0.02 };
+/** Cores one job reserves; LiveKit's config names. */
+export type CpuCost = {
+  roomComposite: number;
+  web: number;
+  audioRoomComposite: number;
+  participant: number;
+  trackComposite: number;
+  track: number;
+};
+export const DEFAULT_CPU_COST: CpuCost = {
+  roomComposite: 0.9,
+  web: 0.9,
+  audioRoomComposite: 0.1,
+  participant: 0.7,
+  trackComposite: 0.7,
+  track: 0.02,
+};
 export const DEFAULT_MAX_CPU_UTILIZATION = 0.9;
 
 /** LiveKit's bids: a busy node that still has room is preferred, so that jobs pack onto few nodes. */

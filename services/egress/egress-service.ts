@@ -6,6 +6,7 @@ import { unixNs } from '../base/clock.ts';
 import { messageOf, ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Bus, Unregister } from '../bus/bus.ts';
+import type { EgressLeases } from '../bus/leases.ts';
 import type { RpcStartEgressRequest } from '../bus/rpc-messages.ts';
 import { EgressHandler, EgressInternal, IOInfo } from '../bus/rpc-methods.ts';
 import type { S3Target, StorageTarget, ValidatedEgress } from '../model/egress.ts';
@@ -14,6 +15,7 @@ import type { StreamProtocol } from '../model/stream-url.ts';
 import { redactEgress } from '../protocol/redact-egress.ts';
 import { mintToken } from '../protocol/token.ts';
 import { Admission, AFFINITY, DEFAULT_CPU_COST, type CpuCost } from './admission.ts';
+import { costKeyOf } from './cpu-cost.ts';
 import { EgressJob } from './egress-job.ts';
 import { sourceTypeOf } from './egress-record.ts';
 import { assertPossible, resolveStreamUrls } from './egress-validation.ts';
@@ -28,6 +30,8 @@ const DEFAULT_MAX_HANDLER_RSS_BYTES = 1 << 30;
 
 export type EgressServiceOptions = {
   bus: Bus;
+  /** Shows that this node is alive as long as a job runs; none in tests of a single process. */
+  leases?: EgressLeases;
   logger: Logger;
   room: { wsUrl: string; apiKey: string; apiSecret: string };
   tools: { ffmpegPath: string; ffprobePath: string | undefined; chromiumPath: string | undefined };
@@ -66,7 +70,7 @@ export async function startEgress(options: EgressServiceOptions): Promise<Egress
   return service;
 }
 
-type Running = { job: EgressJob; reporter: InfoReporter; unserve: Unregister };
+type Running = { job: EgressJob; reporter: InfoReporter; unserve: Unregister; releaseLease: Unregister };
 
 class Service implements EgressService {
   readonly #options: EgressServiceOptions;
@@ -120,11 +124,8 @@ class Service implements EgressService {
     return this.#closing;
   }
 
-  #costOf(request: RpcStartEgressRequest): number {
-    const isTrack =
-      request.request.case === 'track' ||
-      (request.request.case === 'egress' && request.request.value.source.case === 'media');
-    return isTrack ? this.#cost.track : this.#cost.roomComposite;
+  #costOf({ request }: RpcStartEgressRequest): number {
+    return this.#cost[costKeyOf(request)];
   }
 
   async #start(request: RpcStartEgressRequest): Promise<EgressInfo> {
@@ -133,12 +134,15 @@ class Service implements EgressService {
     }
     const egress = await this.#validate(request);
     this.#admission.reserve(egress.egressId, this.#costOf(request));
+    let releaseLease: Unregister | undefined;
     try {
+      releaseLease = await this.#options.leases?.hold(egress.egressId);
       const info = await this.#createRecord(request, egress);
-      return await this.#launch(egress, info);
+      return await this.#launch(egress, info, releaseLease ?? (() => Promise.resolve()));
     } catch (error) {
       if (!this.#running.has(egress.egressId)) {
         this.#admission.release(egress.egressId);
+        await releaseLease?.();
       }
       throw error;
     }
@@ -222,7 +226,7 @@ class Service implements EgressService {
     return info;
   }
 
-  async #launch(egress: ValidatedEgress, info: EgressInfo): Promise<EgressInfo> {
+  async #launch(egress: ValidatedEgress, info: EgressInfo, releaseLease: Unregister): Promise<EgressInfo> {
     const { bus, tools, handlerEntry, tmpDir, templatesDir } = this.#options;
     const { egressId } = egress;
     const logger = this.#options.logger.child({ egressId, room: egress.roomName });
@@ -255,7 +259,7 @@ class Service implements EgressService {
     const unserve = async (): Promise<void> => {
       await Promise.all(served.map((unregister) => unregister()));
     };
-    this.#running.set(egressId, { job, reporter, unserve });
+    this.#running.set(egressId, { job, reporter, unserve, releaseLease });
     const cleaning = job.ended.then(() => this.#remove(egressId));
     this.#cleaning.add(cleaning);
     void cleaning.finally(() => this.#cleaning.delete(cleaning));
@@ -269,6 +273,8 @@ class Service implements EgressService {
     this.#admission.release(egressId);
     await running?.unserve();
     await (this.#isDraining ? running?.reporter.close() : running?.reporter.flush());
+    // Only now: a job whose end nobody was told of must not count as alive.
+    await running?.releaseLease();
   }
 }
 
