@@ -18,6 +18,10 @@ export type EncodedMediaOptions = {
   fps?: number;
   /** Seconds between key frames; default: only the first. */
   keyIntervalS?: number;
+  /** Default 320x240. */
+  size?: { width: number; height: number };
+  /** Default 440. */
+  toneHz?: number;
 };
 
 /** Moving test picture and sine tone, encoded by ffmpeg and taken apart into packets as the media path carries them. */
@@ -34,6 +38,7 @@ export async function encodeMedia(options: EncodedMediaOptions): Promise<Encoded
 
 async function encodeVideo(folder: string, options: EncodedMediaOptions, codec: 'h264' | 'vp8') {
   const fps = options.fps ?? 30;
+  const { width, height } = options.size ?? { width: 320, height: 240 };
   const file = path.join(folder, codec === 'h264' ? 'v.mp4' : 'v.webm');
   const gop = String(Math.round((options.keyIntervalS ?? 1000) * fps));
   const encoder =
@@ -41,7 +46,14 @@ async function encodeVideo(folder: string, options: EncodedMediaOptions, codec: 
       ? ['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-profile:v', 'baseline']
       : ['-c:v', 'libvpx', '-deadline', 'realtime', '-cpu-used', '8', '-b:v', '500k'];
   run(
-    ['-f', 'lavfi', '-i', `testsrc2=size=320x240:rate=${String(fps)}`, '-t', String(options.seconds)],
+    [
+      '-f',
+      'lavfi',
+      '-i',
+      `testsrc2=size=${String(width)}x${String(height)}:rate=${String(fps)}`,
+      '-t',
+      String(options.seconds),
+    ],
     encoder,
     [...['-pix_fmt', 'yuv420p', '-g', gop, file]],
   );
@@ -50,7 +62,7 @@ async function encodeVideo(folder: string, options: EncodedMediaOptions, codec: 
     const description = new Uint8Array(
       ((await track?.getDecoderConfig())?.description as Uint8Array | undefined) ?? [],
     );
-    const format: VideoFormat = { kind: 'video', codec, width: 320, height: 240 };
+    const format: VideoFormat = { kind: 'video', codec, width, height };
     const packets = await readPackets(track, 'video', 1e6 / fps);
     return {
       format,
@@ -65,7 +77,8 @@ async function encodeVideo(folder: string, options: EncodedMediaOptions, codec: 
 async function encodeAudio(folder: string, options: EncodedMediaOptions, codec: 'opus' | 'aac') {
   const file = path.join(folder, codec === 'aac' ? 'a.mp4' : 'a.webm');
   const encoder = codec === 'aac' ? ['-c:a', 'aac'] : ['-c:a', 'libopus'];
-  run(['-f', 'lavfi', '-i', 'sine=440:r=48000', '-t', String(options.seconds)], encoder, ['-ac', '2', file]);
+  const tone = `sine=${String(options.toneHz ?? 440)}:r=48000`;
+  run(['-f', 'lavfi', '-i', tone, '-t', String(options.seconds)], encoder, ['-ac', '2', file]);
   return readTrack(file, async (input) => {
     const track = await input.getPrimaryAudioTrack();
     const config = await track?.getDecoderConfig();

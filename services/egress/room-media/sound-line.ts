@@ -95,6 +95,7 @@ export class SoundLine {
           this.#decode(track);
           removed = true;
           track.lane.finish();
+          this.#end = Math.max(this.#end, track.lane.end);
           track.decoder?.free();
           this.#tracks.delete(track);
         }
@@ -106,7 +107,11 @@ export class SoundLine {
   advance(nowUs: number): void {
     if (this.#closing === undefined) {
       this.#decodeAll();
-      this.#mixTo(samplesAt(nowUs - DELAY_US));
+      const limit = samplesAt(nowUs - DELAY_US);
+      for (const { lane } of this.#tracks) {
+        lane.release(limit);
+      }
+      this.#mixTo(limit);
     }
   }
 
@@ -116,6 +121,7 @@ export class SoundLine {
       this.#decodeAll();
       for (const { lane, decoder } of this.#tracks) {
         lane.finish();
+        this.#end = Math.max(this.#end, lane.end);
         decoder?.free();
       }
       this.#tracks.clear();

@@ -21,6 +21,8 @@ const MEDIA_BATCH_MS = 200;
 const ADVANCE_MS = 200;
 /** Published but silent (muted) tracks must not keep a recording from starting. */
 const FIRST_MEDIA_MS = 3_000;
+/** About half a minute of sound. */
+const MAX_HELD_PACKETS = 1_500;
 /** A track that could not be subscribed is asked for again at the next change of the room, and after this time. */
 const RETRY_MS = 5_000;
 
@@ -58,6 +60,7 @@ class RoomMediaSource implements MediaSource {
   #soundLine: SoundLine | undefined;
   /** Session clock at time 0 of the recording. */
   #startUs: number | undefined;
+  #heldSound: EncodedPacket[] | undefined;
   #onFirstMedia: () => void = () => undefined;
   #onRefused: (track: RemoteTrack, error: ServiceError) => void = () => undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -189,7 +192,7 @@ class RoomMediaSource implements MediaSource {
         this.events.emit('format', format);
       },
       onPacket: (packet: EncodedPacket) => {
-        this.events.emit('packet', packet);
+        this.#emitPacket(packet);
       },
       onFailure: (error: ServiceError) => {
         this.#fail(error);
@@ -198,6 +201,7 @@ class RoomMediaSource implements MediaSource {
     const kinds = kindsOf(job);
     this.#pictureLine = kinds.includes('video') ? new PictureLine(common) : undefined;
     this.#soundLine = kinds.includes('audio') ? new SoundLine(common) : undefined;
+    this.#heldSound = this.#pictureLine === undefined ? undefined : [];
     this.#timer = setInterval(() => {
       this.#advance();
     }, ADVANCE_MS);
@@ -250,6 +254,25 @@ class RoomMediaSource implements MediaSource {
     }
   }
 
+  /** Sound waits for the first picture: outputs fix their tracks with what comes first. */
+  #emitPacket(packet: EncodedPacket): void {
+    const held = this.#heldSound;
+    if (held !== undefined && packet.kind === 'audio' && held.length < MAX_HELD_PACKETS) {
+      held.push(packet);
+      return;
+    }
+    this.events.emit('packet', packet);
+    this.#releaseSound();
+  }
+
+  #releaseSound(): void {
+    const held = this.#heldSound ?? [];
+    this.#heldSound = undefined;
+    for (const packet of held) {
+      this.events.emit('packet', packet);
+    }
+  }
+
   #refuse(track: RemoteTrack, error: ServiceError): void {
     this.#options.logger.warn({ err: error, trackSid: track.trackSid }, 'failed to subscribe to a track');
     this.#onRefused(track, error);
@@ -281,6 +304,7 @@ class RoomMediaSource implements MediaSource {
     this.#sounds?.release();
     this.#pictures?.release();
     await Promise.all([this.#pictureLine?.close(), this.#soundLine?.close(timeUs)]);
+    this.#releaseSound();
   }
 
   async #close(cause: string): Promise<void> {

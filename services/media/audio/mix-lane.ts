@@ -11,11 +11,20 @@ const MAX_DEVIATION = 0.04 * MIX_RATE_HZ;
 /** Below this, nothing is done: nobody hears a millisecond. */
 const DEAD_BAND = 0.001 * MIX_RATE_HZ;
 /** Beyond this, stretching hurries. */
-const FAR = 0.015 * MIX_RATE_HZ;
+const FAR = 0.025 * MIX_RATE_HZ;
 /** Share of a packet by which it is made longer or shorter: drift of clocks is far below, and pitch stays. */
-const STRETCH = { near: 0.004, far: 0.02 } as const;
+const STRETCH = { near: 0.004, far: 0.01 } as const;
+/**
+ * The times of a new track are corrected most within its first second (its first packets come in a burst, then sender
+ * reports tell): so long it is held back, and put down in one go, on the place that its newest packet says.
+ */
+const SETTLE_US = 1_000_000;
+/** What is held back is given out this long before it is mixed. */
+const RELEASE_LEAD = 0.3 * MIX_RATE_HZ;
 /** Sound that stops or starts abruptly is faded over this length. */
 const FADE = 120;
+
+type Held = { ptsUs: number; left: Float32Array; right: Float32Array };
 
 /**
  * One track of the mix: puts decoded packets where their times say. Packets in a row stay in a row; small deviations
@@ -24,6 +33,8 @@ const FADE = 120;
 export class MixLane {
   readonly #buffer: MixBuffer;
   readonly #channel: MixChannel;
+  /** Undefined once the track has its place. */
+  #settling: Held[] | undefined = [];
   /** Where the next packet in a row goes. */
   #cursor: number | undefined;
   #expectedUs = 0;
@@ -42,6 +53,43 @@ export class MixLane {
 
   /** Takes both arrays over. @param ptsUs time of the first sample since the start of the recording. */
   place(ptsUs: number, left: Float32Array, right: Float32Array): void {
+    const held = this.#settling;
+    if (held === undefined) {
+      this.#place(ptsUs, left, right);
+      return;
+    }
+    held.push({ ptsUs, left, right });
+    if (ptsUs - (held[0]?.ptsUs ?? ptsUs) >= SETTLE_US) {
+      this.#settle(held);
+    }
+  }
+
+  /** Gives out what is held back and would otherwise be missed. @param limit position up to which is mixed next. */
+  release(limit: number): void {
+    const held = this.#settling;
+    if (held?.[0] !== undefined && held[0].ptsUs * SAMPLES_PER_US < limit + RELEASE_LEAD) {
+      this.#settle(held);
+    }
+  }
+
+  #settle(held: readonly Held[]): void {
+    this.#settling = undefined;
+    const placed: Held[] = [];
+    let next: { ptsUs: number; startUs: number } | undefined;
+    // Backwards from the newest: what followed without a hole still does.
+    for (const { ptsUs, left, right } of [...held].reverse()) {
+      const durationUs = left.length / SAMPLES_PER_US;
+      const gapUs = next === undefined ? 0 : next.ptsUs - ptsUs - durationUs;
+      const startUs = next === undefined ? ptsUs : next.startUs - durationUs - (gapUs > HOLE_US ? gapUs : 0);
+      placed.push({ ptsUs: startUs, left, right });
+      next = { ptsUs, startUs };
+    }
+    for (const { ptsUs, left, right } of placed.reverse()) {
+      this.#place(ptsUs, left, right);
+    }
+  }
+
+  #place(ptsUs: number, left: Float32Array, right: Float32Array): void {
     const samples = left.length;
     const target = Math.round(ptsUs * SAMPLES_PER_US);
     const durationUs = samples / SAMPLES_PER_US;
@@ -62,13 +110,16 @@ export class MixLane {
       return;
     }
     const start = this.#cursor === undefined ? target : Math.max(target, this.#cursor);
-    this.finish();
+    this.#flushTail(true);
     fade(routed, 'in');
     this.#put(start, routed.left, routed.right);
   }
 
-  /** The sound stops here, at least for now. */
+  /** The sound stops here. */
   finish(): void {
+    if (this.#settling !== undefined) {
+      this.#settle(this.#settling);
+    }
     this.#flushTail(true);
   }
 
