@@ -1,3 +1,4 @@
+const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
 const FONTS = "Inter, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', Arial, sans-serif";
 /** A microphone with a stroke through it, on a 24 by 24 grid. */
 const MICROPHONE_OFF =
@@ -58,7 +59,7 @@ function fitText(g: OffscreenCanvasRenderingContext2D, text: string, maxWidth: n
   if (g.measureText(text).width <= maxWidth) {
     return text;
   }
-  const letters = [...text];
+  const letters = Array.from(graphemes.segment(text), ({ segment }) => segment);
   while (letters.length > 0 && g.measureText(`${letters.join('')}…`).width > maxWidth) {
     letters.pop();
   }

@@ -13,7 +13,14 @@ type Overlay = {
   labelY: number;
 };
 
-const EMPTY: Scene = { width: 2, height: 2, theme: 'dark', tiles: [], emptyText: undefined, moreText: undefined };
+const EMPTY: Scene = {
+  width: 2,
+  height: 2,
+  theme: 'dark',
+  tiles: [],
+  emptyText: undefined,
+  moreText: undefined,
+};
 
 /**
  * Paints the stage into a canvas. What did not change stays as it is: a tick repaints only the tiles that have a
@@ -225,7 +232,7 @@ function writeCentred(g: Context, text: string, x: number, y: number, fontText: 
 }
 
 function contextOf(canvas: OffscreenCanvas): Context {
-  const g = canvas.getContext('2d', { alpha: false, desynchronized: true });
+  const g = canvas.getContext('2d', { alpha: false });
   if (g === null) {
     throw new Error('this browser has no 2D canvas');
   }

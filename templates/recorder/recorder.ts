@@ -7,7 +7,6 @@ import type {
   RecorderStats,
 } from '../../services/egress/capture/recorder-protocol.ts';
 
-
 /** Frames waiting inside the encoder before new ones are dropped: memory stays flat on a slow machine. */
 const MAX_ENCODER_QUEUE = 3;
 const MAX_SOCKET_BACKLOG_BYTES = 4_000_000;

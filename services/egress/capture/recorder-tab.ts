@@ -11,6 +11,8 @@ export type RecorderTabOptions = {
   /** Where the recorder page is served; loopback, which makes it a secure context. */
   baseUrl: string;
   socketUrl: string;
+  /** The title given to the browser at launch as the one to capture without asking. */
+  captureTabTitle: string;
   width: number;
   height: number;
   framerate: number;
@@ -20,37 +22,54 @@ export type RecorderTabOptions = {
 };
 
 /**
- * Opens the recorder page and lets it capture the tab that carries the title given at launch.
+ * Opens the recorder page in a tab of its own and lets it capture `page`, which may go on to any address.
  * @throws ServiceError internal when Chrome refuses to capture or cannot encode.
  */
-export async function openRecorderTab(browser: Browser, options: RecorderTabOptions): Promise<void> {
+export async function openRecorderTab(
+  browser: Browser,
+  page: Page,
+  options: RecorderTabOptions,
+): Promise<void> {
   const tab = await browser.newPage();
   tab.on('error', options.onCrash);
   try {
+    await setTitle(page, options.captureTabTitle);
     await tab.goto(`${options.baseUrl}/recorder/`, { timeout: OPEN_TIMEOUT_MS });
+    await startCapture(tab, options);
   } catch (error) {
     throw cannotCapture(error);
   }
-  await startCapture(tab, options);
+  await page.bringToFront();
 }
 
 /**
- * Has a page record: the recorder page another tab, the built-in room page itself.
+ * Has the built-in room page record itself: it encodes what it paints and captures the sound of its own tab.
  * @throws ServiceError internal when Chrome refuses to capture or cannot encode.
  */
-export async function startCapture(page: Page, options: Omit<RecorderTabOptions, 'baseUrl' | 'onCrash'>): Promise<void> {
+export async function recordFromWithin(page: Page, options: RecorderTabOptions): Promise<void> {
   try {
-    // Called by the debugger, which counts as a user's gesture: without one Chrome refuses.
-    await page.evaluate(
-      (recorderOptions) =>
-        (
-          globalThis as unknown as { startCapture: (value: RecorderOptions) => Promise<unknown> }
-        ).startCapture(recorderOptions),
-      recorderOptions(options),
-    );
+    await setTitle(page, options.captureTabTitle);
+    await startCapture(page, options);
   } catch (error) {
     throw cannotCapture(error);
   }
+}
+
+async function setTitle(page: Page, title: string): Promise<void> {
+  await page.evaluate((text) => {
+    (globalThis as unknown as { document: { title: string } }).document.title = text;
+  }, title);
+}
+
+/** Called by the debugger, which counts as a user's gesture: without one Chrome refuses to capture. */
+async function startCapture(page: Page, options: RecorderTabOptions): Promise<void> {
+  await page.evaluate(
+    (recorderOptions) =>
+      (globalThis as unknown as { startCapture: (value: RecorderOptions) => Promise<unknown> }).startCapture(
+        recorderOptions,
+      ),
+    recorderOptions(options),
+  );
 }
 
 function cannotCapture(error: unknown): ServiceError {
@@ -58,7 +77,7 @@ function cannotCapture(error: unknown): ServiceError {
   return new ServiceError('internal', `chrome cannot capture the page: ${reason}`, { cause: error });
 }
 
-function recorderOptions(options: Omit<RecorderTabOptions, 'baseUrl' | 'onCrash'>): RecorderOptions {
+function recorderOptions(options: RecorderTabOptions): RecorderOptions {
   const { socketUrl, width, height, framerate, videoBitrateKbps, keyFrameIntervalS } = options;
   return {
     socketUrl,

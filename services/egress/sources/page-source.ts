@@ -8,13 +8,13 @@ import type { EncodedPacket } from '../../model/packet.ts';
 import { launchBrowser, type BrowserProcess } from '../browser/launch.ts';
 import { CaptureSession } from '../capture/capture-session.ts';
 import { CaptureSocket } from '../capture/capture-socket.ts';
-import { openRecorderTab, startCapture } from '../capture/recorder-tab.ts';
+import { openRecorderTab, recordFromWithin, type RecorderTabOptions } from '../capture/recorder-tab.ts';
 import { startTemplateServer, type TemplateServer } from '../template-server.ts';
 import { PageConsole } from './page-console.ts';
 import { openPage, throwPageError } from './page-navigation.ts';
 import type { PageSourceOptions } from './page-source-types.ts';
 import { awaitStart } from './page-start.ts';
-import { pageUrl } from './page-target.ts';
+import { pageRecordsItself, pageUrl } from './page-target.ts';
 import type { EgressSource, EgressSourceEvents } from './source-types.ts';
 
 /** A page whose unload handlers take longer is not waited for. */
@@ -120,16 +120,19 @@ class PageSource implements EgressSource {
     this.#leavePage = async () => {
       await page.goto('about:blank', { timeout: LEAVE_TIMEOUT_MS }).catch(() => undefined);
     };
-    const { target } = this.#options;
-    const recordsItself = target.kind === 'template' && target.baseUrl === undefined;
-    if (!recordsItself) {
-      await this.#captureTab(browser, server, page, title);
+    const recorder = this.#recorderOptions(server, title);
+    const isBuiltIn = pageRecordsItself(this.#options.target);
+    if (!isBuiltIn) {
+      // Capture begins on the blank tab: it survives navigation, and the page's own title does not matter.
+      await openRecorderTab(browser.browser, page, recorder);
+      await this.#synchronise();
     }
     const started = this.#startSignal();
     await openPage(page, url);
     await throwPageError(page);
-    if (recordsItself) {
-      await this.#captureFromWithin(server, page, title);
+    if (isBuiltIn) {
+      await recordFromWithin(page, recorder);
+      await this.#synchronise();
     }
     await awaitStart(page, started, {
       url,
@@ -141,9 +144,7 @@ class PageSource implements EgressSource {
 
   async #preparePage(browser: BrowserProcess): Promise<Page> {
     const page = (await browser.browser.pages())[0] ?? (await browser.browser.newPage());
-    page.on('error', (error) => {
-      this.#die(pageCrashed(error));
-    });
+    page.on('error', this.#onCrash);
     // A dialog would stop the page until somebody answers, and nobody sits here; downloads would fill the disk.
     page.on('dialog', (dialog) => {
       void dialog.dismiss().catch(() => undefined);
@@ -157,30 +158,14 @@ class PageSource implements EgressSource {
     return page;
   }
 
-  /** Capture begins on the blank tab: it survives navigation, and the page's own title does not matter. */
-  async #captureTab(browser: BrowserProcess, server: TemplateServer, page: Page, title: string): Promise<void> {
-    await setTitle(page, title);
-    await openRecorderTab(browser.browser, {
+  #recorderOptions(server: TemplateServer, captureTabTitle: string): RecorderTabOptions {
+    return {
       ...this.#options,
+      captureTabTitle,
       baseUrl: server.baseUrl,
-      socketUrl: this.#socketUrl(server),
-      onCrash: (error) => {
-        this.#die(pageCrashed(error));
-      },
-    });
-    await this.#synchronise();
-    await page.bringToFront();
-  }
-
-  /** The built-in page encodes what it paints: no rendering by Chrome, no second tab, a third less CPU. */
-  async #captureFromWithin(server: TemplateServer, page: Page, title: string): Promise<void> {
-    await setTitle(page, title);
-    await startCapture(page, { ...this.#options, socketUrl: this.#socketUrl(server) });
-    await this.#synchronise();
-  }
-
-  #socketUrl(server: TemplateServer): string {
-    return `ws://127.0.0.1:${server.port}${this.#socket.path}`;
+      socketUrl: `ws://127.0.0.1:${server.port}${this.#socket.path}`,
+      onCrash: this.#onCrash,
+    };
   }
 
   async #synchronise(): Promise<void> {
@@ -297,19 +282,16 @@ class PageSource implements EgressSource {
     }
   }
 
+  readonly #onCrash = (error: Error): void => {
+    this.#die(pageCrashed(error));
+  };
+
   #fail(error: ServiceError): void {
     if (this.#isRecording && !this.#hasEnded) {
       this.#hasEnded = true;
       this.events.emit('ended', { reason: 'failed', error });
     }
   }
-}
-
-/** Names the tab for --auto-select-tab-capture-source-by-title. */
-async function setTitle(page: Page, title: string): Promise<void> {
-  await page.evaluate((text) => {
-    (globalThis as unknown as { document: { title: string } }).document.title = text;
-  }, title);
 }
 
 function pageCrashed(error: Error): ServiceError {

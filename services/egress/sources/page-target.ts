@@ -29,6 +29,11 @@ export function pageUrl(target: PageTarget, builtInBaseUrl: string): string {
   return url.href;
 }
 
+/** The built-in page encodes what it paints, which costs less than having Chrome render and capture it. */
+export function pageRecordsItself(target: PageTarget): boolean {
+  return target.kind === 'template' && target.baseUrl === undefined;
+}
+
 function parse(text: string, field: string): URL {
   let url: URL;
   try {
