@@ -12,6 +12,8 @@ const JWT = /\beyJ[\w-]+\.[\w-]+\.[\w-]*/g;
 const URL_CREDENTIALS = /\b([a-z][a-z0-9+.-]*:\/\/)[^/\s:@]*:[^/\s@]*@/gi;
 const SECRET_QUERY = /([?&](?:access_token|token|join_request|streamid|passphrase|key|secret)=)[^&\s"']+/gi;
 const STREAM_URL = /\b(rtmps?|srt|mux|twitch):\/\/[^\s"']+/gi;
+/** As redactStreamKey leaves it, with the punctuation of a sentence behind it. */
+const REDACTED_KEY = /^\{(.{3})?\.{3}(.{3})?\}[).,;:]*$/;
 /** Options of an SRT address that say nothing secret; the value of any other is cut. */
 const OPEN_SRT_OPTIONS: ReadonlySet<string> = new Set(['mode', 'latency', 'pbkeylen', 'transtype']);
 
@@ -60,8 +62,11 @@ function redactSrtOptions(rest: string): string {
   );
 }
 
-/** LiveKit's form: `{abc...xyz}` when long enough to hint at the key without giving it away. */
+/** LiveKit's form: `{abc...xyz}` when long enough to hint at the key without giving it away. Idempotent. */
 export function redactStreamKey(key: string): string {
+  if (REDACTED_KEY.test(key)) {
+    return key;
+  }
   return key.length > 9 ? `{${key.slice(0, 3)}...${key.slice(-3)}}` : '{...}';
 }
 

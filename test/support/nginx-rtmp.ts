@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { connect, createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { FlvReader } from '../../services/protocol/flv.ts';
 
 /** Debian packages: nginx with its RTMP module, and the tool that signs its certificate. */
 export const NGINX_RTMP_PACKAGES = ['nginx', 'libnginx-mod-rtmp', 'openssl'] as const;
@@ -13,6 +14,7 @@ export const NGINX_RTMP_PACKAGES = ['nginx', 'libnginx-mod-rtmp', 'openssl'] as 
 const MODULE = '/usr/lib/nginx/modules/ngx_rtmp_module.so';
 const START_TIMEOUT_MS = 15_000;
 const RECORD_TIMEOUT_MS = 20_000;
+const HOLD_TIMEOUT_MS = 60_000;
 
 export type NginxRtmp = {
   port: number;
@@ -26,6 +28,8 @@ export type NginxRtmp = {
   recorded(key: string): Promise<string>;
   /** All recordings of a key, ended or not, oldest first. */
   files(key: string): string[];
+  /** Resolves when so many seconds of a running publisher lie on the disk. */
+  holds(key: string, seconds: number): Promise<void>;
   /** Ends the server as a power cut does. */
   kill(): Promise<void>;
   restart(): Promise<void>;
@@ -104,6 +108,11 @@ export async function startNginxRtmp(): Promise<NginxRtmp> {
       });
     }
   };
+  const filesOf = (key: string): string[] =>
+    readdirSync(recordings)
+      .filter((name) => name.startsWith(`${key}-`))
+      .sort()
+      .map((name) => path.join(recordings, name));
   await start();
   return {
     port,
@@ -117,11 +126,16 @@ export async function startNginxRtmp(): Promise<NginxRtmp> {
       await until(() => (ended.get(key) ?? []).length > 0, `the end of ${key}`);
       return ended.get(key)?.shift() ?? '';
     },
-    files: (key) =>
-      readdirSync(recordings)
-        .filter((name) => name.startsWith(`${key}-`))
-        .sort()
-        .map((name) => path.join(recordings, name)),
+    files: filesOf,
+    async holds(key, seconds) {
+      const deadlineMs = Date.now() + HOLD_TIMEOUT_MS;
+      while (!filesOf(key).some((file) => lastSecond(file) >= seconds)) {
+        if (Date.now() > deadlineMs) {
+          throw new Error(`nginx: ${seconds} s of ${key} did not arrive`);
+        }
+        await delay(100);
+      }
+    },
     kill,
     restart: start,
     async close() {
@@ -168,6 +182,12 @@ async function startCallbacks(
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return { server, port: (server.address() as AddressInfo).port };
+}
+
+/** Time of the last whole tag of an FLV file that may still grow. */
+function lastSecond(file: string): number {
+  const tags = new FlvReader().push(readFileSync(file));
+  return (tags.at(-1)?.timestampMs ?? 0) / 1000;
 }
 
 export async function freePort(): Promise<number> {

@@ -1,14 +1,13 @@
 type Kind = 'video' | 'audio';
 export type Timed = { kind: Kind; dtsUs: number };
 
-const MAX_WAIT_US = 1_000_000;
-/** The first sound may come well before the first picture. */
-const MAX_START_WAIT_US = 3_000_000;
+/** Transcoded sound may come more than a second behind its picture. */
+const MAX_WAIT_US = 2_500_000;
 const MAX_HELD = 2_000;
 
 /**
  * Puts picture and sound into the order of their decode times, which platforms expect of a publisher. A track that has
- * fallen silent holds the other one back for a second at most.
+ * fallen silent holds the other one back for a while at most.
  */
 export class Interleaver<T extends Timed> {
   readonly #newestUs = new Map<Kind, number | undefined>();
@@ -37,10 +36,8 @@ export class Interleaver<T extends Timed> {
   #limitUs(): number {
     const known = [...this.#newestUs.values()].filter((newest) => newest !== undefined);
     const newestUs = Math.max(...known);
-    const isStarting = known.length < this.#newestUs.size;
-    const common = isStarting ? -Infinity : Math.min(...known);
-    const waited = newestUs - (isStarting ? MAX_START_WAIT_US : MAX_WAIT_US);
-    return this.#held.length > MAX_HELD ? newestUs : Math.max(common, waited);
+    const commonUs = known.length < this.#newestUs.size ? -Infinity : Math.min(...known);
+    return this.#held.length > MAX_HELD ? newestUs : Math.max(commonUs, newestUs - MAX_WAIT_US);
   }
 
   #release(limitUs: number): void {

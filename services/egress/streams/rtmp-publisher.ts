@@ -5,6 +5,7 @@ import { amfObject, encodeAmf0, type AmfObject, type AmfValue } from '../../prot
 import { chunkMessages, type OutgoingMessage } from '../../protocol/rtmp-chunk-batch.ts';
 import { RTMP_MESSAGE } from '../../protocol/rtmp-message.ts';
 import { dial } from './dial.ts';
+import { LinkClock } from './link-clock.ts';
 import { RtmpConnection, type RtmpCommand } from './rtmp-connection.ts';
 import { STREAM_TIMEOUTS, type FlvMessage, type OpenLinkOptions, type StreamLink } from './stream-link.ts';
 
@@ -64,8 +65,7 @@ class RtmpLink implements StreamLink {
   #rejectPublishing: (error: Error) => void = () => undefined;
   #step: Step = 'handshake';
   #streamId = 0;
-  #baseUs: number | undefined;
-  #lastMs = 0;
+  readonly #clock = new LinkClock();
   readonly #configs: { video?: FlvMessage['config']; audio?: FlvMessage['config'] } = {};
 
   constructor(
@@ -226,15 +226,15 @@ class RtmpLink implements StreamLink {
   }
 
   #messagesOf(message: FlvMessage): OutgoingMessage[] {
-    this.#baseUs ??= message.dtsUs;
-    const elapsedMs = Math.round((message.dtsUs - this.#baseUs) / 1000);
-    // Platforms judge a connection by its clock: it never runs backwards, whatever the source did.
-    this.#lastMs = Math.max(this.#lastMs, elapsedMs);
+    const timestampMs = this.#clock.timestampMs(message);
+    if (timestampMs === undefined) {
+      return [];
+    }
     const toMessage = (kind: 'video' | 'audio', body: FlvMessage['body']): OutgoingMessage => ({
       chunkStreamId: CHUNK_STREAM[kind],
       typeId: RTMP_MESSAGE[kind],
       messageStreamId: this.#streamId,
-      timestampMs: this.#lastMs >>> 0,
+      timestampMs,
       body,
     });
     const media = toMessage(message.kind, message.body);
@@ -242,16 +242,16 @@ class RtmpLink implements StreamLink {
       return [media];
     }
     this.#configs[message.kind] = message.config;
-    return [this.#metadata(), toMessage(message.kind, message.config), media];
+    return [this.#metadata(timestampMs), toMessage(message.kind, message.config), media];
   }
 
-  #metadata(): OutgoingMessage {
+  #metadata(timestampMs: number): OutgoingMessage {
     const metadata: AmfObject = this.#options.metadata();
     return {
       chunkStreamId: CHUNK_STREAM.data,
       typeId: RTMP_MESSAGE.dataAmf0,
       messageStreamId: this.#streamId,
-      timestampMs: this.#lastMs >>> 0,
+      timestampMs,
       body: [encodeAmf0(['@setDataFrame', 'onMetaData', metadata])],
     };
   }

@@ -6,6 +6,7 @@ import { srtSendArgs, srtSecretPreset } from '../../media/ffmpeg/srt-args.ts';
 import type { SrtAddress } from '../../model/stream-url.ts';
 import { encodeAmf0 } from '../../protocol/amf0.ts';
 import { FLV_TAG, flvFileHeader, flvTag } from '../../protocol/flv.ts';
+import { LinkClock } from './link-clock.ts';
 import { STREAM_TIMEOUTS, type FlvMessage, type OpenLinkOptions, type StreamLink } from './stream-link.ts';
 
 export type SrtLinkOptions = OpenLinkOptions & {
@@ -40,7 +41,7 @@ class SrtLink implements StreamLink {
   readonly #process: FfmpegProcess;
   readonly #configs: { video?: FlvMessage['config']; audio?: FlvMessage['config'] } = {};
   #error: Error | undefined;
-  #baseUs: number | undefined;
+  readonly #clock = new LinkClock();
   #progress = '';
 
   constructor(options: SrtLinkOptions, process: FfmpegProcess) {
@@ -78,8 +79,10 @@ class SrtLink implements StreamLink {
   }
 
   #tagsOf(message: FlvMessage): Buffer[] {
-    this.#baseUs ??= message.dtsUs;
-    const timestampMs = Math.max(0, Math.round((message.dtsUs - this.#baseUs) / 1000)) >>> 0;
+    const timestampMs = this.#clock.timestampMs(message);
+    if (timestampMs === undefined) {
+      return [];
+    }
     const media = flvTag(FLV_TAG[message.kind], timestampMs, message.body);
     if (this.#configs[message.kind] === message.config) {
       return [media];

@@ -18,6 +18,15 @@ describe('redaction', () => {
       'srt://h:1?mode=caller&streamid=publish:x&passphrase=abcdefgh',
       'srt://h:1?mode=caller&streamid=[redacted]&passphrase=[redacted]',
     ],
+    ['rtmp://h/app/key?sig=a/b/c&x=1 lost', 'rtmp://h/app/{key...x=1} lost'],
+    ['rtmp://h/app/instance/abcdefghijkl', 'rtmp://h/app/instance/{abc...jkl}'],
+    ['rtmp://user:pw@h/app/abcdefghijkl', 'rtmp://[redacted]@h/app/{abc...jkl}'],
+    ['mux://abcdefghijkl twitch://live_123_abcdef', 'mux://{abc...jkl} twitch://{liv...def}'],
+    [
+      '(rtmp://h/app/{abc...jkl}) or rtmp://h/app/{...}.',
+      '(rtmp://h/app/{abc...jkl}) or rtmp://h/app/{...}.',
+    ],
+    ['srt://h:1?x=secret&latency=200', 'srt://h:1?x=[redacted]&latency=200'],
     ['room "demo" has 3 tokens', 'room "demo" has 3 tokens'],
   ])('%s', (text, expected) => {
     expect(redactText(text)).toBe(expected);
