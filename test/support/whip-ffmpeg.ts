@@ -13,7 +13,8 @@ export const WHIP_360P: Recipe = {
   audio: ['-c:a', 'libopus', '-b:a', '96k', '-ar', '48000', '-ac', '2', '-strict', '-2'],
 };
 
-const PROGRAM = path.resolve(import.meta.dirname, 'whip-ffmpeg-publisher.mjs');
+/** Tests and benches run in the project's folder. */
+const PROGRAM = path.resolve('test/support/whip-ffmpeg-publisher.mjs');
 
 /** FFmpeg 8's WHIP muxer (node-av) in a process of its own, looping a file at its own pace. */
 export class FfmpegWhipPublisher {

@@ -99,6 +99,34 @@ describe('ingress API', () => {
     });
   });
 
+  it('makes WHIP endpoints, which are not transcoded', async () => {
+    const { status, json } = await call('CreateIngress', { ...PUBLISHER, input_type: 'WHIP_INPUT' });
+    expect(status).toBe(200);
+    expect(json).toMatchObject({
+      input_type: 'WHIP_INPUT',
+      url: 'http://127.0.0.1:8080/w',
+      enable_transcoding: false,
+      bypass_transcoding: true,
+      reusable: true,
+      state: { status: 'ENDPOINT_INACTIVE' },
+    });
+    expect(json['stream_key']).toMatch(/^\w{16}$/);
+  });
+
+  it('names what it cannot do with WHIP', async () => {
+    const whip = { ...PUBLISHER, input_type: 'WHIP_INPUT' };
+    const transcoded = await call('CreateIngress', { ...whip, enable_transcoding: true });
+    expect(transcoded).toMatchObject({ status: 501, json: { code: 'unimplemented' } });
+    expect(transcoded.json['msg']).toContain('enable_transcoding');
+    expect(await call('CreateIngress', { ...whip, video: { preset: 'H264_720P_30FPS_1_LAYER' } })).toEqual({
+      status: 400,
+      json: {
+        code: 'invalid_argument',
+        msg: 'invalid transcoding bypass configuration: video encoding options must be empty if transcoding is disabled',
+      },
+    });
+  });
+
   describe('for URLs', () => {
     const url = { ...PUBLISHER, input_type: 'URL_INPUT', url: 'http://media.example/a.mp4' };
 
