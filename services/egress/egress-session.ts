@@ -8,6 +8,7 @@ import type { HandlerTools, OutputSpool, TrackFacts } from './handler-messages.t
 import { createOutputs, type JobOutputs } from './outputs/create-outputs.ts';
 import { Manifest } from './outputs/manifest.ts';
 import { filenameValues, foldersOf } from './outputs/output-names.ts';
+import { segmentNames } from './outputs/segment-names.ts';
 import { nothingRecorded } from './outputs/spool.ts';
 import { settleWithin } from './settle-within.ts';
 import type { CreateSource, OpenedSource } from './sources/create-source.ts';
@@ -72,9 +73,14 @@ export class EgressSession {
     });
   }
 
-  /** Proves that the results can be stored. @throws ServiceError of the first storage that refuses. */
+  /** Proves that the results can be named and stored. @throws ServiceError naming the field or the storage. */
   async prepare(): Promise<void> {
-    const folders = foldersOf(this.#options.egress, this.#filenameValues());
+    const values = this.#filenameValues();
+    const { segments } = this.#options.egress.outputs;
+    if (segments !== undefined) {
+      segmentNames(segments, values);
+    }
+    const folders = foldersOf(this.#options.egress, values);
     await Promise.all(folders.map(({ storage, folder }) => this.#storages.for(storage).preflight(folder)));
   }
 

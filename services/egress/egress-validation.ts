@@ -1,6 +1,5 @@
 import { ServiceError } from '../base/errors.ts';
 import type { RequestedJob } from '../model/egress.ts';
-import { notSupported } from '../model/presets.ts';
 import { parseStreamUrl, type StreamProtocol } from '../model/stream-url.ts';
 
 export type NodeAbilities = {
@@ -30,9 +29,6 @@ export function assertPossible(requested: RequestedJob, abilities: NodeAbilities
       `${job.kind === 'web' ? 'web egress' : 'room composite'} needs Chromium, which this machine does not have: apt-get install chromium, or set PUPPETEER_EXECUTABLE_PATH`,
       { scope: 'node', retryable: false },
     );
-  }
-  if (images.length > 0) {
-    throw notSupported('image_outputs');
   }
   if (streams !== undefined) {
     resolveStreamUrls(streams.urls, streams.protocol, abilities.twitchIngest);

@@ -12,7 +12,7 @@ export async function meanColour(
   const { stdout } = await run(
     process.env['FFMPEG_PATH'] ?? 'ffmpeg',
     [
-      ...['-v', 'error', '-ss', String(atS), '-i', file, '-frames:v', '1'],
+      ...['-v', 'error', ...(atS === 0 ? [] : ['-ss', String(atS)]), '-i', file, '-frames:v', '1'],
       ...['-vf', `crop=32:32:iw*${point.x}-16:ih*${point.y}-16,scale=1:1:flags=area,format=rgb24`],
       ...['-f', 'rawvideo', '-'],
     ],

@@ -1,6 +1,7 @@
 import type { EgressOutput } from './output.ts';
 import type { OutputContext } from './output-context.ts';
 import { openFileOutput } from './file-output.ts';
+import { openImageOutput } from './image-output.ts';
 import { openStreamOutput } from './stream-output.ts';
 import { openSegmentOutput } from './segment-output.ts';
 
@@ -27,6 +28,10 @@ const FACTORIES: readonly OutputFactory[] = [
       ? []
       : [openSegmentOutput(context, segments).then((output) => ({ output }))];
   },
+  (context) =>
+    context.egress.outputs.images.map((target, index) =>
+      openImageOutput(context, target, index).then((output) => ({ output })),
+    ),
   (context) => {
     const { streams } = context.egress.outputs;
     const group = streams === undefined ? undefined : openStreamOutput(context, streams);
