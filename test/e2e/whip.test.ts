@@ -1,0 +1,114 @@
+import {
+  IngressClient,
+  IngressInput,
+  RoomServiceClient,
+  TrackSource,
+  type IngressInfo,
+  type IngressState,
+} from 'livekit-server-sdk';
+import { IngressState_Status, IngressVideoOptions } from '@livekit/protocol';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { ObsLikeEncoder } from '../support/obs-like-encoder.ts';
+import { until } from '../support/published-room.ts';
+import { API_KEY, API_SECRET, startSluiceProcess, type SluiceProcess } from '../support/sluice-process.ts';
+
+const { ENDPOINT_BUFFERING, ENDPOINT_PUBLISHING, ENDPOINT_INACTIVE } = IngressState_Status;
+const LAYERS = [{ width: 320, height: 180, bitrateKbps: 300 }];
+
+let sluice: SluiceProcess;
+let ingress: IngressClient;
+let rooms: RoomServiceClient;
+let encoder: ObsLikeEncoder | undefined;
+
+beforeAll(async () => {
+  sluice = await startSluiceProcess();
+  ingress = new IngressClient(sluice.apiUrl, API_KEY, API_SECRET);
+  rooms = new RoomServiceClient(sluice.apiUrl, API_KEY, API_SECRET);
+});
+afterEach(() => {
+  encoder?.drop();
+  encoder = undefined;
+});
+afterAll(async () => {
+  await sluice.cleanUp();
+});
+
+function create(roomName: string): Promise<IngressInfo> {
+  return ingress.createIngress(IngressInput.WHIP_INPUT, {
+    name: 'studio camera',
+    roomName,
+    participantIdentity: 'obs',
+    participantName: 'OBS',
+    video: new IngressVideoOptions({ name: 'picture', source: TrackSource.SCREEN_SHARE }),
+  });
+}
+
+async function stateOf(ingressId: string): Promise<IngressState | undefined> {
+  return (await ingress.listIngress({ ingressId }))[0]?.state;
+}
+
+const reach = (ingressId: string, accept: (state: IngressState) => boolean): Promise<IngressState> =>
+  until(30_000, `${ingressId} to reach a state`, async () => {
+    const state = await stateOf(ingressId);
+    return state !== undefined && accept(state) ? state : undefined;
+  });
+
+test("an endpoint made with LiveKit's SDK publishes, shows what it gets, and is inactive again", async () => {
+  const info = await create('whip-states');
+  expect(info.url).toMatch(/^http:\/\/localhost:\d+\/w$/);
+  expect(info).toMatchObject({ reusable: true, enableTranscoding: false });
+  expect((await stateOf(info.ingressId))?.status).toBe(ENDPOINT_INACTIVE);
+  encoder = await ObsLikeEncoder.start({ url: sluice.whipUrl, bearer: info.streamKey, layers: LAYERS });
+  const publishing = await reach(
+    info.ingressId,
+    ({ status, video, audio }) =>
+      status === ENDPOINT_PUBLISHING && (video?.averageBitrate ?? 0) > 0 && (audio?.averageBitrate ?? 0) > 0,
+  );
+  expect(publishing.resourceId).toMatch(/^WH_/);
+  expect(publishing.video).toMatchObject({ mimeType: 'video/H264', width: 320, height: 180 });
+  expect(publishing.audio).toMatchObject({ mimeType: 'audio/opus' });
+  const [obs] = await rooms.listParticipants('whip-states');
+  expect(obs).toMatchObject({ identity: 'obs', name: 'OBS' });
+  expect(obs?.attributes).toMatchObject({
+    'ingress.ingressID': info.ingressId,
+    'ingress.resourceID': publishing.resourceId,
+  });
+  expect(obs?.tracks.find(({ name }) => name === 'picture')?.source).toBe(TrackSource.SCREEN_SHARE);
+  const second = ObsLikeEncoder.start({ url: sluice.whipUrl, bearer: info.streamKey, layers: LAYERS });
+  await expect(second).rejects.toThrow('409');
+  expect(await encoder.stop()).toBe(200);
+  const final = await reach(info.ingressId, ({ status }) => status === ENDPOINT_INACTIVE);
+  expect(final.error).toBe('');
+  expect(final.endedAt).toBeGreaterThan(final.startedAt);
+  expect(sluice.log()).not.toContain(info.streamKey);
+});
+
+test('an update and a removal of the endpoint end the session that runs', async () => {
+  const info = await create('whip-update');
+  const publish = (): Promise<ObsLikeEncoder> =>
+    ObsLikeEncoder.start({ url: `${sluice.whipUrl}/${info.streamKey}`, layers: LAYERS });
+  encoder = await publish();
+  await reach(info.ingressId, ({ status }) => status === ENDPOINT_PUBLISHING);
+  const updated = await ingress.updateIngress(info.ingressId, {
+    name: 'renamed',
+    participantName: 'Camera',
+  });
+  expect(updated).toMatchObject({ name: 'renamed', state: { status: ENDPOINT_INACTIVE } });
+  encoder.drop();
+  encoder = await publish();
+  await reach(
+    info.ingressId,
+    ({ status }) => status === ENDPOINT_BUFFERING || status === ENDPOINT_PUBLISHING,
+  );
+  const name = await until(10_000, 'the participant', async () => {
+    const participants = await rooms.listParticipants('whip-update').catch(() => []);
+    return participants.find(({ identity }) => identity === 'obs')?.name;
+  });
+  expect(name).toBe('Camera');
+  await ingress.deleteIngress(info.ingressId);
+  await until(10_000, 'an empty room', async () =>
+    (await rooms.listParticipants('whip-update').catch(() => [])).length === 0 ? true : undefined,
+  );
+  const answer = await fetch(encoder.location, { method: 'DELETE' });
+  expect(answer.status).toBe(404);
+});
