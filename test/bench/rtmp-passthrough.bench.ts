@@ -16,8 +16,8 @@ import type { NodeMessage, NodeReply } from './rtmp-passthrough-node.ts';
  */
 const CLIP_SECONDS = 10;
 /**
- * Code that runs some dozen times a second takes this long to be compiled for good: by perf, V8's optimizing compiler takes
- * 15 % of all CPU time 25 to 40 s after the start and 2 % after 85 s. A stream lasts hours.
+ * Code that runs some dozen times a second takes long to be compiled for good. In one profile each, V8's optimizing
+ * compiler took 15 % of the CPU time 25 to 40 s after the start and 2 % after 85 s. A stream lasts hours.
  */
 const WARM_UP_MS = 85_000;
 const MEASURED_MS = 20_000;
