@@ -108,7 +108,7 @@ export type PublishClipOptions = {
 /** Joins a room and publishes the clip in a loop until closed. */
 export async function publishClip(
   options: PublishClipOptions,
-): Promise<{ client: RoomClient; close(): Promise<void> }> {
+): Promise<{ client: RoomClient; trackSids: string[]; close(): Promise<void> }> {
   const { clip, kinds = ['video', 'audio'], source = 'camera' } = options;
   const logger = createLogger({ level: 'silent' });
   const client = await connectRoom({
@@ -153,6 +153,7 @@ export async function publishClip(
   }, TICK_MS);
   return {
     client,
+    trackSids: lanes.map(({ publisher }) => publisher.trackSid),
     close: async () => {
       clearInterval(timer);
       await client.close('test over');
