@@ -1,0 +1,217 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  DirectFileOutput,
+  EgressClient,
+  EgressStatus,
+  EncodedFileOutput,
+  IngressClient,
+  IngressInput,
+  RoomServiceClient,
+  TrackType,
+  type EgressInfo,
+} from 'livekit-server-sdk';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BASELINE_720P, fixtureFile } from '../../fixtures/generate.ts';
+import { ffprobe, streamOf } from '../support/ffprobe.ts';
+import { analyzeFlashBeep } from '../support/flash-beep.ts';
+import { until } from '../support/published-room.ts';
+import { startRedis, type RedisServer } from '../support/redis-server.ts';
+import { pushFile } from '../support/rtmp-push.ts';
+import { API_KEY, API_SECRET } from '../support/sluice-process.ts';
+import { startWebhookSink, type WebhookSink } from '../support/webhook-receiver.ts';
+import { startRole, type RoleProcess } from '../support/worker-process.ts';
+
+const ROOM = 'studio';
+const { EGRESS_ACTIVE, EGRESS_COMPLETE, EGRESS_FAILED } = EgressStatus;
+
+/** LiveKit's deployment: server, ingress and two egress workers on one Redis, each a process of its own. */
+describe('many processes', () => {
+  const processes: RoleProcess[] = [];
+  let redis: RedisServer | undefined;
+  let sink: WebhookSink;
+  let workers: RoleProcess[];
+  let rooms: RoomServiceClient;
+  let egress: EgressClient;
+  let push: ReturnType<typeof pushFile> | undefined;
+  let videoSid = '';
+
+  const start = async (...args: Parameters<typeof startRole>): Promise<RoleProcess> => {
+    const process = await startRole(...args);
+    processes.push(process);
+    return process;
+  };
+
+  beforeAll(async () => {
+    const fixture = await fixtureFile(BASELINE_720P);
+    redis = await startRedis();
+    sink = await startWebhookSink(API_KEY, API_SECRET);
+    const shared = { redis: { address: redis.address } };
+    const server = await start('server', {
+      ...shared,
+      webhook: { urls: [sink.url], api_key: API_KEY },
+      ingress: { rtmp_base_url: 'rtmp://127.0.0.1/live' },
+    });
+    const worker = { ...shared, ws_url: server.healthUrl.replace('http', 'ws') };
+    const ingress = await start('ingress', { ...worker, ingress: { rtmp_port: 0, whip_port: 0 } });
+    // Room for one page and some tracks each, whatever this machine has.
+    const cost = { room_composite: 0.9, track: 0.02 };
+    workers = [
+      await start('egress', { ...worker, egress: { cpu_cost: cost } }),
+      await start('egress', { ...worker, egress: { cpu_cost: cost } }),
+    ];
+    rooms = new RoomServiceClient(server.healthUrl, API_KEY, API_SECRET);
+    egress = new EgressClient(server.healthUrl, API_KEY, API_SECRET);
+    const { streamKey } = await new IngressClient(server.healthUrl, API_KEY, API_SECRET).createIngress(
+      IngressInput.RTMP_INPUT,
+      { name: 'camera', roomName: ROOM, participantIdentity: 'obs', participantName: 'OBS' },
+    );
+    const { ports } = await ingress.status();
+    push = pushFile(fixture, `rtmp://127.0.0.1:${ports['rtmp'] ?? 0}/live/${streamKey}`, { loop: true });
+    await sink.event(({ event }) => event === 'ingress_started');
+    videoSid = await until(20_000, `tracks in room ${ROOM}`, async () => {
+      const [obs] = await rooms.listParticipants(ROOM).catch(() => []);
+      return obs?.tracks.length === 2
+        ? obs.tracks.find(({ type }) => type === TrackType.VIDEO)?.sid
+        : undefined;
+    });
+  }, 240_000);
+
+  afterAll(async () => {
+    await push?.stop();
+    await Promise.all(processes.map((process) => process.cleanUp()));
+    await sink.close();
+    await redis?.close();
+  });
+
+  const record = async (egressId: string): Promise<EgressInfo | undefined> =>
+    (await egress.listEgress({ egressId }))[0];
+  const reach = async (egressId: string, status: EgressStatus, timeoutMs = 60_000): Promise<EgressInfo> => {
+    return until(timeoutMs, `${egressId} to be ${EgressStatus[status]}`, async () => {
+      const info = await record(egressId);
+      if (info !== undefined && info.status !== status && info.status >= EGRESS_COMPLETE) {
+        throw new Error(`${egressId} ended as ${EgressStatus[info.status]}: ${info.error}`);
+      }
+      return info?.status === status ? info : undefined;
+    });
+  };
+  /** Which of the workers runs the job. */
+  const ownerOf = (egressId: string): RoleProcess | undefined =>
+    workers.find((worker) => worker.log().includes(egressId));
+  const events = (egressId: string): string[] =>
+    sink.received
+      .filter(({ event }) => event.egressInfo?.egressId === egressId)
+      .map(({ event }) => `${event.event} ${EgressStatus[event.egressInfo?.status ?? 0]}`);
+
+  it('are ready, and say what they are', async () => {
+    for (const process of processes) {
+      const ready = await fetch(`${process.healthUrl}/readyz`);
+      expect([ready.status, await ready.json()]).toMatchObject([200, { checks: { redis: true } }]);
+      expect(await (await fetch(`${process.healthUrl}/metrics`)).text()).toContain('livekit_');
+    }
+  });
+
+  it('refuse a second server on the same Redis, by name', async () => {
+    await expect(startRole('server', { redis: { address: redis?.address ?? '' } })).rejects.toThrow(
+      /another server \(ND_\w+\) uses the Redis/,
+    );
+  });
+
+  it('record: jobs on workers, statuses and webhooks at the server', async () => {
+    const composite = await egress.startRoomCompositeEgress(ROOM, {
+      file: new EncodedFileOutput({ filepath: 'room.mp4' }),
+    });
+    const track = await egress.startTrackEgress(
+      ROOM,
+      new DirectFileOutput({ filepath: 'track.mp4' }),
+      videoSid,
+    );
+    await Promise.all([reach(composite.egressId, EGRESS_ACTIVE), reach(track.egressId, EGRESS_ACTIVE)]);
+    await delay(8_000);
+    await Promise.all([egress.stopEgress(composite.egressId), egress.stopEgress(track.egressId)]);
+    const [all, one] = await Promise.all([
+      reach(composite.egressId, EGRESS_COMPLETE),
+      reach(track.egressId, EGRESS_COMPLETE),
+    ]);
+    const report = await analyzeFlashBeep(all.fileResults[0]?.location ?? '');
+    expect(report.flashRatio).toBeGreaterThanOrEqual(0.85);
+    expect(report.beepRatio).toBeGreaterThanOrEqual(0.85);
+    expect(streamOf(await ffprobe(one.fileResults[0]?.location ?? ''), 'video')).toMatchObject({
+      codec_name: 'h264',
+    });
+    for (const { egressId } of [composite, track]) {
+      await sink.event((event) => event.event === 'egress_ended' && event.egressInfo?.egressId === egressId);
+      expect(events(egressId)).toEqual([
+        'egress_started EGRESS_STARTING',
+        'egress_updated EGRESS_ACTIVE',
+        'egress_updated EGRESS_ENDING',
+        'egress_ended EGRESS_COMPLETE',
+      ]);
+    }
+  });
+
+  it('survive a killed worker: its jobs are FAILED within 10 s, those of the other go on', async () => {
+    const jobs = await Promise.all(
+      ['one.mp4', 'two.mp4'].map((filepath) =>
+        egress.startRoomCompositeEgress(ROOM, { file: new EncodedFileOutput({ filepath }) }),
+      ),
+    );
+    await Promise.all(jobs.map(({ egressId }) => reach(egressId, EGRESS_ACTIVE)));
+    const [first, second] = jobs.map(({ egressId }) => egressId);
+    const lost = ownerOf(first ?? '') ?? expect.fail('no worker runs the first job');
+    const other = ownerOf(second ?? '') ?? expect.fail('no worker runs the second job');
+    expect(other.pid).not.toBe(lost.pid);
+
+    await delay(3_000);
+    const killedAtMs = Date.now();
+    lost.signal('SIGKILL');
+    const failed = await reach(first ?? '', EGRESS_FAILED, 15_000);
+    const tookMs = Date.now() - killedAtMs;
+    console.info(`a lost worker was noticed after ${(tookMs / 1000).toFixed(1)} s`);
+    expect(failed.error).toMatch(/^egress node lost: no sign of life for \d+ s$/);
+    expect(Number(failed.endedAt) / 1e6 - killedAtMs).toBeLessThan(10_000);
+    await sink.event(
+      (event) => event.event === 'egress_ended' && event.egressInfo?.egressId === failed.egressId,
+    );
+    expect(events(first ?? '').at(-1)).toBe('egress_ended EGRESS_FAILED');
+
+    expect((await record(second ?? ''))?.status).toBe(EGRESS_ACTIVE);
+    await egress.stopEgress(second ?? '');
+    const info = await reach(second ?? '', EGRESS_COMPLETE);
+    const report = await analyzeFlashBeep(info.fileResults[0]?.location ?? '');
+    expect(report.flashRatio).toBeGreaterThanOrEqual(0.85);
+  });
+
+  it('drain on SIGTERM: no new jobs, the running one ends by itself and is stored', async () => {
+    const worker = workers.find(
+      (candidate) => !candidate.log().includes('SIGKILL') && isAlive(candidate.pid),
+    );
+    const job = await egress.startTrackEgress(ROOM, new DirectFileOutput({ filepath: 'last.mp4' }), videoSid);
+    await reach(job.egressId, EGRESS_ACTIVE);
+    worker?.signal('SIGTERM');
+    await expect
+      .poll(
+        () =>
+          egress
+            .startTrackEgress(ROOM, new DirectFileOutput({ filepath: 'refused.mp4' }), videoSid)
+            .then((info) => egress.stopEgress(info.egressId).then(() => 'taken'))
+            .catch((error: unknown) => String((error as { message?: string }).message)),
+        { timeout: 20_000, interval: 500 },
+      )
+      .toMatch(/no response from servers/);
+    await delay(4_000);
+    expect((await record(job.egressId))?.status).toBe(EGRESS_ACTIVE);
+    await egress.stopEgress(job.egressId);
+    const info = await reach(job.egressId, EGRESS_COMPLETE);
+    expect(Number(info.fileResults[0]?.size)).toBeGreaterThan(0);
+    expect(await worker?.exited).toBe(0);
+  });
+});
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
