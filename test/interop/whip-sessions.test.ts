@@ -154,8 +154,12 @@ test.each(['update', 'delete'] as const)(
     await viewer.until(
       () => viewer.participant('obs') !== undefined && viewer.participant('other') !== undefined,
     );
-    const method = what === 'update' ? IngressHandler.updateIngress : IngressHandler.deleteIngress;
-    const state = await stage.sfu.bus.request(method, { ingressId: 'IN_test' }, { topic: 'IN_test' });
+    const { bus } = stage.sfu;
+    const request = { ingressId: 'IN_test' };
+    const options = { topic: 'IN_test' };
+    const state = await (what === 'update'
+      ? bus.request(IngressHandler.updateIngress, request, options)
+      : bus.request(IngressHandler.deleteIngress, request, options));
     expect(state.status).toBe(ENDPOINT_INACTIVE);
     await expect.poll(() => viewer.participant('obs'), { timeout: 5_000 }).toBeUndefined();
     expect(stage.harness.ingress.activeIngressIds()).toEqual(['IN_other']);

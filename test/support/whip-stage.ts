@@ -8,7 +8,8 @@ export type WhipStage = WhipServices & {
 
 /** The services and viewers who watch what they do. */
 export async function startWhipStage(options: WhipServicesOptions = {}): Promise<WhipStage> {
-  const { sfu, harness, close } = await startWhipServices(options);
+  const services = await startWhipServices(options);
+  const { sfu, harness } = services;
   const viewers: RtcNodeViewer[] = [];
   return {
     sfu,
@@ -21,7 +22,7 @@ export async function startWhipStage(options: WhipServicesOptions = {}): Promise
     },
     async close() {
       await Promise.all(viewers.map((viewer) => viewer.close()));
-      await close();
+      await services.close();
     },
   };
 }
