@@ -48,7 +48,7 @@ it("is accepted by LiveKit's own receiver, in order, with id and time", async ()
   for (const event of names) {
     hooks.notify({ event, room: room('studio') });
   }
-  await target.event(({ event }) => event === 'event_19');
+  await target.event(({ event }) => (event as string) === 'event_19');
   expect(target.received.map(({ event }) => event.event)).toEqual(names);
   const [first] = target.received;
   expect(first?.contentType).toBe('application/webhook+json');
