@@ -103,6 +103,17 @@ export type PublishClipOptions = {
   clip: Clip;
   kinds?: ('video' | 'audio')[];
   source?: 'camera' | 'screen_share';
+  /** Goes on with a key frame whenever one is asked for, as browsers do; otherwise they come with the clip. */
+  answersKeyframeRequests?: boolean;
+};
+
+type Lane = {
+  packets: ClipPacket[];
+  kind: 'video' | 'audio';
+  publisher: TrackPublisher;
+  next: number;
+  /** What was played twice is that much later than in the clip. */
+  shiftUs: number;
 };
 
 /** Joins a room and publishes the clip in a loop until closed. */
@@ -117,8 +128,7 @@ export async function publishClip(
     autoSubscribe: false,
     logger,
   });
-  const lanes: { packets: ClipPacket[]; kind: 'video' | 'audio'; publisher: TrackPublisher; next: number }[] =
-    [];
+  const lanes: Lane[] = [];
   if (kinds.includes('video')) {
     const { width, height } = clip;
     const publisher = await client.publish({
@@ -126,7 +136,7 @@ export async function publishClip(
       name: 'clip',
       source,
     });
-    lanes.push({ packets: clip.video, kind: 'video', publisher, next: 0 });
+    lanes.push({ packets: clip.video, kind: 'video', publisher, next: 0, shiftUs: 0 });
   }
   if (kinds.includes('audio')) {
     const publisher = await client.publish({
@@ -134,15 +144,28 @@ export async function publishClip(
       name: 'clip',
       source: 'microphone',
     });
-    lanes.push({ packets: clip.audio, kind: 'audio', publisher, next: 0 });
+    lanes.push({ packets: clip.audio, kind: 'audio', publisher, next: 0, shiftUs: 0 });
   }
   const startMs = performance.now();
+  const clipTimeUs = (lane: Lane): number =>
+    (lane.packets[lane.next % lane.packets.length]?.ptsUs ?? 0) +
+    Math.floor(lane.next / lane.packets.length) * clip.durationUs;
+  const picture = lanes.find(({ kind }) => kind === 'video');
+  if (options.answersKeyframeRequests === true && picture !== undefined) {
+    picture.publisher.events.on('keyframeRequested', () => {
+      const dueUs = clipTimeUs(picture) + picture.shiftUs;
+      while (picture.next > 0 && picture.packets[picture.next % picture.packets.length]?.key === false) {
+        picture.next -= 1;
+      }
+      picture.shiftUs = dueUs - clipTimeUs(picture);
+    });
+  }
   const timer = setInterval(() => {
     const nowUs = (performance.now() - startMs) * 1000;
     for (const lane of lanes) {
       for (;;) {
         const packet = lane.packets[lane.next % lane.packets.length];
-        const ptsUs = (packet?.ptsUs ?? 0) + Math.floor(lane.next / lane.packets.length) * clip.durationUs;
+        const ptsUs = clipTimeUs(lane) + lane.shiftUs;
         if (packet === undefined || ptsUs > nowUs) {
           break;
         }

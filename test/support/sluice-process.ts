@@ -10,7 +10,8 @@ export const API_SECRET = 'an-end-to-end-secret-that-is-long-enough';
 
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 60_000;
-const PROJECT_DIR = path.resolve(import.meta.dirname, '..', '..');
+/** Tests and benches run in the project's folder; benches as bundles that lie elsewhere. */
+const PROJECT_DIR = path.resolve('.');
 
 export type SluiceProcess = {
   readonly pid: number;
