@@ -9,7 +9,7 @@ import type { OutputSpool } from '../../services/egress/handler-messages.ts';
 import type { EgressSource, EgressSourceEvents } from '../../services/egress/sources/source-types.ts';
 import { localStorage } from '../../services/egress/uploads/local.ts';
 import type { Storage } from '../../services/egress/uploads/storage.ts';
-import type { EgressWork, ValidatedEgress } from '../../services/model/egress.ts';
+import type { EgressWork, StorageTarget, ValidatedEgress } from '../../services/model/egress.ts';
 import type { EgressOutputs, FileTarget } from '../../services/model/egress-plan.ts';
 import { DEFAULT_WISH } from '../../services/model/presets.ts';
 import type { EncodedMedia } from './encoded-media.ts';
@@ -78,6 +78,7 @@ export function openSession(
   changes: {
     source?: FakeSource;
     storage?: Storage;
+    createStorage?: (target: StorageTarget) => Storage;
     work?: EgressWork;
     outputs?: Partial<EgressOutputs>;
   } = {},
@@ -114,7 +115,8 @@ export function openSession(
     },
     workDir: path.join(folder, 'work'),
     rescueDir: path.join(folder, 'rescue'),
-    createStorage: () => changes.storage ?? localStorage({ kind: 'local', rootDir: folder }),
+    createStorage:
+      changes.createStorage ?? (() => changes.storage ?? localStorage({ kind: 'local', rootDir: folder })),
     createSource: () => ({
       source,
       facts: () => ({ trackId: '', publisherIdentity: '', trackType: '', trackSource: '' }),
