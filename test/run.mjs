@@ -18,6 +18,9 @@ const TEST_PACKAGES = [
   'swift-account',
   'swift-container',
   'swift-object',
+  'nginx',
+  'libnginx-mod-rtmp',
+  'openssl',
 ];
 
 /** The usual way to capture a page, as the baseline of the composite bench. */

@@ -184,9 +184,11 @@ function parseAuthority(
   return { host: host.replace(/^\[|\]$/g, ''), port };
 }
 
+/** Shows the address without its secrets; of a scheme we do not know, only the scheme. */
 function invalidUrl(reason: string, url: string): ServiceError {
-  return new ServiceError(
-    'invalid_argument',
-    `invalid url: ${reason} (${redactStreamUrl(url.trim()).slice(0, 200)})`,
-  );
+  const isKnown = /^(rtmps?|srt|mux|twitch):\/\//i.test(url.trim());
+  const shown = isKnown
+    ? redactStreamUrl(url.trim()).slice(0, 200)
+    : (/^[a-z]+:/i.exec(url.trim())?.[0] ?? '');
+  return new ServiceError('invalid_argument', `invalid url: ${reason}${shown === '' ? '' : ` (${shown})`}`);
 }

@@ -27,8 +27,9 @@ export async function flashBeepPackets(options: {
   keyIntervalS?: number;
   width?: number;
   height?: number;
+  bitrateKbps?: number;
 }): Promise<FlashBeepPackets> {
-  const { seconds, keyIntervalS = 1, width = 640, height = 360 } = options;
+  const { seconds, keyIntervalS = 1, width = 640, height = 360, bitrateKbps = 1500 } = options;
   const framesPerSecond = 30;
   const folder = await mkdtemp(path.join(tmpdir(), 'sluice-feed-'));
   const file = path.join(folder, 'source.mp4');
@@ -39,7 +40,7 @@ export async function flashBeepPackets(options: {
       '-y',
       ...flashBeepInputs({ width, height, framesPerSecond, realTime: false, background: 'motion' }),
     ],
-    ...['-t', String(seconds), ...passthroughH264({ framesPerSecond, bitrateKbps: 1500 })],
+    ...['-t', String(seconds), ...passthroughH264({ framesPerSecond, bitrateKbps })],
     ...['-g', String(keyIntervalS * framesPerSecond), '-keyint_min', String(keyIntervalS * framesPerSecond)],
     ...['-c:a', 'aac', '-b:a', '96k', '-ac', '2', file],
   ]);

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { unixNs } from '../../base/clock.ts';
 import { messageOf, ServiceError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
@@ -143,7 +142,7 @@ export class StreamSender {
         this.facts.retries++;
         this.facts.lastRetryAtNs = unixNs();
         this.#options.onChange();
-        await delay(retryMs, undefined, { signal: this.#abort.signal }).catch(() => undefined);
+        await this.#pause(retryMs);
         retryMs = Math.min(retryMs * 2, MAX_RETRY_MS);
       }
     }
@@ -238,6 +237,19 @@ export class StreamSender {
         );
       }
     }, WATCH_INTERVAL_MS);
+  }
+
+  async #pause(timeoutMs: number): Promise<void> {
+    const { signal } = this.#abort;
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, timeoutMs);
+      signal.addEventListener('abort', wake, { once: true });
+    });
   }
 
   #end(status: 'finished' | 'failed', error?: unknown): void {
