@@ -16,6 +16,7 @@ import {
   noResponse,
   raceDeadline,
 } from './deadline.ts';
+import { handlerError } from './handler-error.ts';
 
 type Server = {
   affinity: (request: unknown) => number;
@@ -77,8 +78,12 @@ export class MemoryBus implements Bus {
     const server: Server = {
       affinity: (request) => options.affinity?.(request as Req) ?? 1,
       handle: async (bytes) => {
-        const result = await handler(method.request.fromBinary(bytes));
-        return new method.response(result as PartialMessage<Res>).toBinary();
+        try {
+          const result = await handler(method.request.fromBinary(bytes));
+          return new method.response(result as PartialMessage<Res>).toBinary();
+        } catch (error) {
+          throw handlerError(error, method, this.#logger);
+        }
       },
     };
     const set = this.#servers.get(key) ?? new Set();

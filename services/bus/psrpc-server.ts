@@ -6,6 +6,7 @@ import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import type { RpcHandler, RpcMethod, ServeOptions, Unregister } from './bus.ts';
 import type { BusCounters } from './bus-counters.ts';
+import { handlerError } from './handler-error.ts';
 import { claimChannel, grantChannel, requestChannel, responseChannel } from './psrpc-channels.ts';
 import { toPsrpcCode } from './psrpc-errors.ts';
 import {
@@ -148,11 +149,7 @@ export class PsrpcServer<Req extends Message<Req>, Res extends Message<Res>> {
       const response = await this.#handler(message);
       result = new this.#method.response(response as PartialMessage<Res>).toBinary();
     } catch (error) {
-      if (!(error instanceof ServiceError)) {
-        const { service, method } = this.#method;
-        this.#parts.logger.error({ err: error, service, method }, 'bus handler failed');
-      }
-      result = ServiceError.from(error);
+      result = handlerError(error, this.#method, this.#parts.logger);
     }
     await this.#respond(request, result);
   }

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { messageOf, ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { connectionLost, isRefusedSignIn, redisError } from './redis-errors.ts';
+import { connectionLost, isRefusedSignIn, mustReconnect, redisError, wasNotSent } from './redis-errors.ts';
 import { RedisPair } from './redis-pair.ts';
 import type { RedisTarget } from './redis-options.ts';
 
@@ -108,15 +108,19 @@ export class RedisConnection {
    * @throws ServiceError unavailable without connection; internal when Redis refuses a command.
    */
   async run<T>(work: (redis: Redis) => Promise<T>, waitMs = DEFAULT_WAIT_MS): Promise<T> {
-    const { commands } = this.#pair ?? (await this.#whenReady(waitMs));
-    try {
-      return await work(commands);
-    } catch (error) {
-      if (error instanceof Error && error.message.startsWith('READONLY')) {
-        // A failover happened: this is a replica now.
-        this.#lost(error);
+    const endsAtMs = Date.now() + waitMs;
+    for (;;) {
+      const pair = this.#pair ?? (await this.#whenReady(Math.max(0, endsAtMs - Date.now())));
+      try {
+        return await work(pair.commands);
+      } catch (error) {
+        if (mustReconnect(error) && this.#pair === pair) {
+          this.#lost(error);
+        }
+        if (!wasNotSent(error)) {
+          throw redisError(this.address, error, 'was lost');
+        }
       }
-      throw redisError(this.address, error, 'was lost');
     }
   }
 

@@ -8,6 +8,16 @@ export function isRefusedSignIn(error: unknown): boolean {
   return /^(WRONGPASS|NOAUTH|ERR invalid password|ERR AUTH)\b/.test(messageOf(error));
 }
 
+/** The connection was already broken, which ioredis knew and we did not yet: safe to try again. */
+export function wasNotSent(error: unknown): boolean {
+  return messageOf(error).startsWith("Stream isn't writeable");
+}
+
+/** Also after a failover, when this server became a replica. */
+export function mustReconnect(error: unknown): boolean {
+  return wasNotSent(error) || messageOf(error).startsWith('READONLY');
+}
+
 /**
  * What a failed connection or command means to a caller. The text has the address and Redis's own words, which
  * never hold a password.

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import type { RedisOptions } from 'ioredis';
 import { messageOf, ServiceError } from '../base/errors.ts';
+import { DirectConnector, FailoverConnector } from './redis-connectors.ts';
 
 /** The `redis:` section of LiveKit's configuration files, key for key. */
 export type RedisConfig = {
@@ -88,10 +89,10 @@ export function readRedisConfig(config: RedisConfig): RedisTarget {
 
 function singleTarget(address: string, common: ClientOptions): RedisTarget {
   if (address.startsWith('/')) {
-    return { label: address, options: { ...common, path: address } };
+    return { label: address, options: { ...common, path: address, Connector: DirectConnector } };
   }
   const { host, port } = parseAddress('address', address, REDIS_PORT);
-  return { label: formatAddress(host, port), options: { ...common, host, port } };
+  return { label: formatAddress(host, port), options: { ...common, host, port, Connector: DirectConnector } };
 }
 
 function sentinelTarget(config: RedisConfig, addresses: string[], common: ClientOptions): RedisTarget {
@@ -105,6 +106,7 @@ function sentinelTarget(config: RedisConfig, addresses: string[], common: Client
     label: `${name} (sentinels ${where})`,
     options: {
       ...common,
+      Connector: FailoverConnector,
       name,
       sentinels,
       ...optional('sentinelUsername', config.sentinel_username),

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createConnection, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -13,6 +13,8 @@ export type RedisServerOptions = {
   password?: string;
   /** Keep data across restart(); otherwise it comes back empty. */
   isPersistent?: boolean;
+  /** Not a store but a sentinel that watches the master on this port. */
+  sentinelOf?: { name: string; port: number };
   /** Further words of redis-server's command line. */
   args?: string[];
 };
@@ -44,7 +46,15 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   }
   const folder = await mkdtemp(path.join(tmpdir(), 'sluice-redis-'));
   const port = await freePort();
-  const args = [
+  if (options.sentinelOf !== undefined) {
+    const { name, port: masterPort } = options.sentinelOf;
+    // A sentinel keeps what it learns in its configuration file.
+    await writeFile(
+      path.join(folder, 'sentinel.conf'),
+      `bind 127.0.0.1\nport ${port}\ndir ${folder}\nlogfile redis.log\nsentinel monitor ${name} 127.0.0.1 ${masterPort} 1\n`,
+    );
+  }
+  const storeArgs = [
     ...['--bind', '127.0.0.1', '--port', String(port), '--dir', folder, '--logfile', 'redis.log'],
     ...[
       '--save',
@@ -57,6 +67,8 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
     ...(options.password === undefined ? [] : ['--requirepass', options.password]),
     ...(options.args ?? []),
   ];
+  const args =
+    options.sentinelOf === undefined ? storeArgs : [path.join(folder, 'sentinel.conf'), '--sentinel'];
   let child = await start(program, args, port, folder);
   const kill = async (): Promise<void> => {
     if (child.exitCode === null && child.signalCode === null) {

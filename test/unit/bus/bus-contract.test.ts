@@ -52,6 +52,14 @@ describe.each(IMPLEMENTATIONS)('%s bus', (_name, create) => {
     });
   });
 
+  it('tells callers of an unexpected error only that it happened', async () => {
+    await bus.serve(RoomInternal.deleteRoom, () => Promise.reject(new Error('detail nobody should see')));
+    await expect(bus.request(RoomInternal.deleteRoom, { room: 'x' })).rejects.toMatchObject({
+      code: 'internal',
+      message: 'internal error',
+    });
+  });
+
   it('says "no response from servers" when nobody serves the method or the topic', async () => {
     const nobody = { code: 'unavailable', message: 'no response from servers' };
     await expect(bus.request(RoomInternal.listRooms, {})).rejects.toMatchObject(nobody);

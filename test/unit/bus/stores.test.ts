@@ -33,6 +33,13 @@ afterAll(async () => {
 });
 
 type Swept = EgressStore & { sweep?: () => Promise<void>; close?: () => Promise<void> };
+const STATUSES = [
+  EgressStatus.EGRESS_STARTING,
+  EgressStatus.EGRESS_ACTIVE,
+  EgressStatus.EGRESS_ENDING,
+  EgressStatus.EGRESS_COMPLETE,
+  EgressStatus.EGRESS_FAILED,
+];
 const EGRESS_STORES: readonly [string, (nowMs?: () => number) => Swept][] = [
   ['memory', (nowMs) => new MemoryEgressStore(nowMs)],
   ['redis', (nowMs) => new RedisEgressStore(bus.connection, logger, nowMs)],
@@ -50,7 +57,9 @@ describe.each(EGRESS_STORES)('%s egress store', (name, create) => {
     return created;
   };
   afterEach(async () => {
-    await Promise.all(open.splice(0).map((one) => one.close?.()));
+    for (const one of open.splice(0)) {
+      await one.close?.();
+    }
   });
 
   it('forgets ended jobs a day after they ended, and running ones never', async () => {
@@ -111,12 +120,12 @@ describe.each(EGRESS_STORES)('%s egress store', (name, create) => {
           new EgressInfo({
             egressId: 'EG_1',
             roomName: 'a',
-            status: random.int(7),
+            status: STATUSES[random.int(STATUSES.length)] ?? EgressStatus.EGRESS_STARTING,
             updatedAt: BigInt(random.int(12)),
           }),
       );
       const nodes = name === 'memory' ? [store()] : [store(), store(), store()];
-      await Promise.all(updates.map((update, index) => nodes[index % nodes.length]?.put(update)));
+      await Promise.all(updates.map(async (update, index) => nodes[index % nodes.length]?.put(update)));
       const last = await nodes[0]?.get('EG_1');
       const ended = updates.filter((update) => isEnded(update.status));
       const newest = (ended.length > 0 ? ended : updates).reduce((a, b) =>
