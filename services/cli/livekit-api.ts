@@ -75,6 +75,44 @@ export class LiveKitApi {
     );
   }
 
+  startParticipant(fields: PartialMessage<livekit.ParticipantEgressRequest>): Promise<livekit.EgressInfo> {
+    return this.#client.call(
+      'Egress/StartParticipantEgress',
+      { roomRecord: true },
+      [livekit.ParticipantEgressRequest, fields],
+      livekit.EgressInfo,
+    );
+  }
+
+  startTrackComposite(
+    fields: PartialMessage<livekit.TrackCompositeEgressRequest>,
+  ): Promise<livekit.EgressInfo> {
+    return this.#client.call(
+      'Egress/StartTrackCompositeEgress',
+      { roomRecord: true },
+      [livekit.TrackCompositeEgressRequest, fields],
+      livekit.EgressInfo,
+    );
+  }
+
+  updateStream(fields: PartialMessage<livekit.UpdateStreamRequest>): Promise<livekit.EgressInfo> {
+    return this.#client.call(
+      'Egress/UpdateStream',
+      { roomRecord: true },
+      [livekit.UpdateStreamRequest, fields],
+      livekit.EgressInfo,
+    );
+  }
+
+  updateLayout(fields: PartialMessage<livekit.UpdateLayoutRequest>): Promise<livekit.EgressInfo> {
+    return this.#client.call(
+      'Egress/UpdateLayout',
+      { roomRecord: true },
+      [livekit.UpdateLayoutRequest, fields],
+      livekit.EgressInfo,
+    );
+  }
+
   async listEgress(filter: { egressId?: string; roomName?: string }): Promise<livekit.EgressInfo[]> {
     const { items } = await this.#client.call(
       'Egress/ListEgress',
