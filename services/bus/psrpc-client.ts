@@ -103,6 +103,7 @@ export class PsrpcClient {
       const closed = new Promise<never>((_resolve, reject) => {
         this.#calls.set(frame.requestId, { selection: undefined, onResponse, onClosed: reject });
       });
+      closed.catch(() => undefined);
       const receivers = await this.#publish(requestChannel(method, options.topic), frame.bytes, timeoutMs);
       if (receivers > 0) {
         const waitMs = Math.max(0, endsAtMs - Date.now());
