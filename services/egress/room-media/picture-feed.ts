@@ -9,13 +9,15 @@ import { TrackSeat } from './track-seat.ts';
 export type PictureFeedOptions = {
   client: RoomClient;
   logger: Logger;
-  /** Puts a packet on the clock of the recording; undefined while that has no line to write to. */
-  place: (packet: EncodedPacket) => { line: PictureLine; ptsUs: number } | undefined;
+  /** Time of a packet in the recording. */
+  place: (packet: EncodedPacket) => number;
+  /** Undefined before the recording has begun, and after it. */
+  line: () => PictureLine | undefined;
   onRefused: (track: RemoteTrack, error: ServiceError) => void;
 };
 
-/** A track that says nothing for this long has no picture any more. */
-const INACTIVE_US = 2_000_000;
+/** A track that says nothing for this many rounds (2 s) has no picture any more; time alone would blame it for our stalls. */
+const INACTIVE_ROUNDS = 10;
 /** Black is put this far behind the present: pictures may still be under way. */
 const BLACK_BEHIND_US = 500_000;
 /** What black is encoded as before any track was seen. */
@@ -26,7 +28,7 @@ export class PictureFeed {
   readonly #options: PictureFeedOptions;
   #current: TrackSeat | undefined;
   #next: TrackSeat | undefined;
-  #lastArrivalUs = 0;
+  #silentRounds = 0;
 
   constructor(options: PictureFeedOptions) {
     this.#options = options;
@@ -62,19 +64,19 @@ export class PictureFeed {
     this.#next = seat;
   }
 
-  requestKeyframe(): void {
-    this.#current?.requestKeyframe();
-  }
-
-  /** Fills in black where pictures are missing. Call a few times per second. */
-  advance(line: PictureLine, nowUs: number): void {
+  /** Fills in black where pictures are missing. Call five times per second. */
+  advance(line: PictureLine | undefined, nowUs: number): void {
+    if (line === undefined) {
+      return;
+    }
     const track = this.#current?.track;
     if (track !== undefined && !track.muted && line.needsKey) {
       this.#current?.requestKeyframe();
     }
-    const isActive =
-      track !== undefined && !track.muted && nowUs - Math.max(0, this.#lastArrivalUs) < INACTIVE_US;
-    const isStarting = line.lastPtsUs < 0 && this.#next !== undefined && nowUs < INACTIVE_US;
+    this.#silentRounds += 1;
+    const isQuiet = this.#silentRounds > INACTIVE_ROUNDS;
+    const isActive = track !== undefined && !track.muted && !isQuiet;
+    const isStarting = line.lastPtsUs < 0 && this.#next !== undefined && !isQuiet;
     if (isActive || isStarting) {
       return;
     }
@@ -82,7 +84,11 @@ export class PictureFeed {
     line.black(line.lastPtsUs < 0 ? 0 : Math.max(line.lastPtsUs, nowUs - BLACK_BEHIND_US), codec);
   }
 
-  release(): void {
+  /** Lets the tracks go; black lasts to the end. */
+  finish(line: PictureLine | undefined, endUs: number): void {
+    if (line !== undefined && line.needsKey) {
+      line.black(Math.max(0, line.lastPtsUs, endUs), DEFAULT_CODEC);
+    }
     this.#next?.release();
     this.#current?.release();
     this.#next = undefined;
@@ -94,11 +100,11 @@ export class PictureFeed {
     if (codec === undefined || seat.track.muted) {
       return;
     }
-    const placed = this.#options.place(packet);
-    if (placed === undefined) {
+    const ptsUs = this.#options.place(packet);
+    const line = this.#options.line();
+    if (line === undefined) {
       return;
     }
-    const { line, ptsUs } = placed;
     if (seat === this.#next) {
       if (!packet.key) {
         seat.requestKeyframe();
@@ -111,7 +117,7 @@ export class PictureFeed {
     }
     line.write({ codec, ptsUs, key: packet.key, data: packet.data });
     if (!line.needsKey) {
-      this.#lastArrivalUs = Math.max(this.#lastArrivalUs, ptsUs);
+      this.#silentRounds = 0;
     }
   }
 }

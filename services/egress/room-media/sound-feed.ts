@@ -9,12 +9,14 @@ import { TrackSeat } from './track-seat.ts';
 export type SoundFeedOptions = {
   client: RoomClient;
   logger: Logger;
-  /** Puts a packet on the clock of the recording; undefined while that has no line to write to. */
-  place: (packet: EncodedPacket) => { line: SoundLine; ptsUs: number } | undefined;
+  /** Time of a packet in the recording. */
+  place: (packet: EncodedPacket) => number;
+  /** Undefined before the recording has begun. */
+  line: () => SoundLine | undefined;
   onRefused: (track: RemoteTrack, error: ServiceError) => void;
 };
 
-type Voice = { seat: TrackSeat; channel: MixChannel; input: MixInput | undefined };
+type Voice = { seat: TrackSeat; input: MixInput | undefined };
 
 /** Keeps every chosen audio track in the mix, on its channel. */
 export class SoundFeed {
@@ -49,18 +51,15 @@ export class SoundFeed {
   }
 
   #add(track: RemoteTrack, channel: MixChannel): void {
-    const { client, logger, place, onRefused } = this.#options;
+    const { client, logger, place, line, onRefused } = this.#options;
     const voice: Voice = {
-      channel,
       input: undefined,
       seat: new TrackSeat({
         ...{ client, track, logger },
         onPacket: (packet) => {
-          const placed = place(packet);
-          if (placed !== undefined) {
-            voice.input ??= placed.line.add(voice.channel);
-            voice.input.write({ ptsUs: placed.ptsUs, data: packet.data });
-          }
+          const ptsUs = place(packet);
+          voice.input ??= line()?.add(channel);
+          voice.input?.write({ ptsUs, data: packet.data });
         },
         onEnded: (error) => {
           this.#drop(track.trackSid, voice);

@@ -6,23 +6,22 @@ import type { MediaJob } from '../../model/egress-plan.ts';
 import type { EncodedPacket } from '../../model/packet.ts';
 import type { ConnectRoom, RemoteTrack, RoomClient } from '../../rtc-client/room-client-types.ts';
 import type { TrackFacts } from '../handler-messages.ts';
+import { MediaLines } from '../room-media/media-lines.ts';
 import { PictureFeed } from '../room-media/picture-feed.ts';
 import type { PictureEncoding } from '../room-media/picture-encoder-args.ts';
-import { PictureLine } from '../room-media/picture-line.ts';
 import { connectionLost, isRoomEnd, stoppedBeforeStart } from '../room-media/room-end.ts';
 import { RoomWatch } from '../room-media/room-watch.ts';
 import { SoundFeed } from '../room-media/sound-feed.ts';
-import { SoundLine } from '../room-media/sound-line.ts';
 import { AudioRouting } from '../room-media/track-choice.ts';
-import type { EgressSource, EgressSourceEvents } from './source-types.ts';
+import type { EgressSource, EgressSourceEvents, SourceEnd } from './source-types.ts';
 
 /** Nobody watches a recording live: waking up five times a second instead of for each packet halves its cost. */
 const MEDIA_BATCH_MS = 200;
 const ADVANCE_MS = 200;
+/** After this process stood still, the packets that came meanwhile are read before anything is taken for missing. */
+const STALL_US = 600_000;
 /** Published but silent (muted) tracks must not keep a recording from starting. */
 const FIRST_MEDIA_MS = 3_000;
-/** About half a minute of sound. */
-const MAX_HELD_PACKETS = 1_500;
 /** A track that could not be subscribed is asked for again at the next change of the room, and after this time. */
 const RETRY_MS = 5_000;
 
@@ -52,18 +51,15 @@ export function createMediaSource(options: MediaSourceOptions): MediaSource {
 class RoomMediaSource implements MediaSource {
   readonly events: SafeEmitter<EgressSourceEvents>;
   readonly #options: MediaSourceOptions;
+  readonly #lines: MediaLines;
   #client: RoomClient | undefined;
   #watch: RoomWatch | undefined;
   #pictures: PictureFeed | undefined;
   #sounds: SoundFeed | undefined;
-  #pictureLine: PictureLine | undefined;
-  #soundLine: SoundLine | undefined;
-  /** Session clock at time 0 of the recording. */
-  #startUs: number | undefined;
-  #heldSound: EncodedPacket[] | undefined;
   #onFirstMedia: () => void = () => undefined;
-  #onRefused: (track: RemoteTrack, error: ServiceError) => void = () => undefined;
+  #onRefused: (error: ServiceError) => void = () => undefined;
   #timer: NodeJS.Timeout | undefined;
+  #advancedAtUs = 0;
   #retryAtUs = 0;
   #facts: TrackFacts = { trackId: '', publisherIdentity: '', trackType: '', trackSource: '' };
   #ended = false;
@@ -71,8 +67,22 @@ class RoomMediaSource implements MediaSource {
   #closing: Promise<void> | undefined;
 
   constructor(options: MediaSourceOptions) {
+    const { job, encoding, ffmpegPath, logger } = options;
     this.#options = options;
-    this.events = new SafeEmitter(options.logger);
+    this.events = new SafeEmitter(logger);
+    this.#lines = new MediaLines({
+      ...{ encoding, ffmpegPath, logger },
+      kinds: kindsOf(job),
+      onFormat: (format) => {
+        this.events.emit('format', format);
+      },
+      onPacket: (packet) => {
+        this.events.emit('packet', packet);
+      },
+      onFailure: (error) => {
+        this.#end({ reason: 'failed', error });
+      },
+    });
   }
 
   get facts(): TrackFacts {
@@ -91,34 +101,24 @@ class RoomMediaSource implements MediaSource {
     this.#watch = watch;
     await watch.arrival(waitMs, signal);
     this.#facts = factsOf(job, watch);
-    this.#pictures = new PictureFeed({
+    const common = {
       ...{ client, logger },
-      place: (packet) => {
-        const ptsUs = this.#place(packet);
-        return this.#pictureLine === undefined ? undefined : { line: this.#pictureLine, ptsUs };
+      onRefused: (track: RemoteTrack, error: ServiceError) => {
+        logger.warn({ err: error, trackSid: track.trackSid }, 'failed to subscribe to a track');
+        this.#onRefused(error);
       },
-      onRefused: (track, error) => {
-        this.#refuse(track, error);
-      },
-    });
-    this.#sounds = new SoundFeed({
-      ...{ client, logger },
-      place: (packet) => {
-        const ptsUs = this.#place(packet);
-        return this.#soundLine === undefined ? undefined : { line: this.#soundLine, ptsUs };
-      },
-      onRefused: (track, error) => {
-        this.#refuse(track, error);
-      },
-    });
+    };
+    const place = (packet: EncodedPacket): number => this.#place(packet);
+    this.#pictures = new PictureFeed({ ...common, place, line: () => this.#lines.picture });
+    this.#sounds = new SoundFeed({ ...common, place, line: () => this.#lines.sound });
     await this.#firstMedia(client, signal);
     this.#follow(client, watch);
     return { kinds: kindsOf(job) };
   }
 
-  /** Key frames come at the interval of the job: nothing has to be asked for. */
+  /** Asks for nothing: the encoder makes key frames at the interval of the job. */
   requestKeyframe(): void {
-    this.#pictures?.requestKeyframe();
+    this.#options.logger.debug({}, 'key frames come at the interval of the job');
   }
 
   stop(): Promise<void> {
@@ -165,9 +165,7 @@ class RoomMediaSource implements MediaSource {
         }),
       );
       this.#onFirstMedia = settle;
-      this.#onRefused = (_track, error) => {
-        settle(error);
-      };
+      this.#onRefused = settle;
       if (signal.aborted) {
         onAbort();
         return;
@@ -179,32 +177,23 @@ class RoomMediaSource implements MediaSource {
     });
   }
 
-  /** Time 0 is now; everything has a place to go from here on. */
   #begin(startUs: number): void {
-    if (this.#startUs !== undefined) {
-      return;
+    if (!this.#lines.hasBegun && !this.#ended) {
+      this.#lines.begin(startUs);
+      this.#advancedAtUs = monotonicUs();
+      this.#timer = setInterval(() => {
+        this.#advance();
+      }, ADVANCE_MS);
     }
-    this.#startUs = startUs;
-    const { job, encoding, ffmpegPath, logger } = this.#options;
-    const common = {
-      ...{ encoding, ffmpegPath, logger },
-      onFormat: (format: EgressSourceEvents['format']) => {
-        this.events.emit('format', format);
-      },
-      onPacket: (packet: EncodedPacket) => {
-        this.#emitPacket(packet);
-      },
-      onFailure: (error: ServiceError) => {
-        this.#fail(error);
-      },
-    };
-    const kinds = kindsOf(job);
-    this.#pictureLine = kinds.includes('video') ? new PictureLine(common) : undefined;
-    this.#soundLine = kinds.includes('audio') ? new SoundLine(common) : undefined;
-    this.#heldSound = this.#pictureLine === undefined ? undefined : [];
-    this.#timer = setInterval(() => {
-      this.#advance();
-    }, ADVANCE_MS);
+  }
+
+  /** Puts a packet on the clock of the recording; the first one starts it. */
+  #place(packet: EncodedPacket): number {
+    if (!this.#lines.hasBegun) {
+      this.#begin(packet.ptsUs);
+      this.#onFirstMedia();
+    }
+    return this.#lines.timeOf(packet.ptsUs);
   }
 
   #follow(client: RoomClient, watch: RoomWatch): void {
@@ -212,14 +201,12 @@ class RoomMediaSource implements MediaSource {
       this.#chooseTracks();
     });
     watch.onGone(() => {
-      this.#end();
+      this.#end({ reason: 'source_closed' });
     });
     client.events.on('disconnected', ({ reason }) => {
-      if (isRoomEnd(reason)) {
-        this.#end();
-      } else {
-        this.#fail(connectionLost(reason));
-      }
+      this.#end(
+        isRoomEnd(reason) ? { reason: 'source_closed' } : { reason: 'failed', error: connectionLost(reason) },
+      );
     });
     this.#chooseTracks();
   }
@@ -233,62 +220,25 @@ class RoomMediaSource implements MediaSource {
     }
   }
 
-  /** Time of a packet in the recording; the first one starts it. */
-  #place(packet: EncodedPacket): number {
-    if (this.#startUs === undefined && !this.#ended) {
-      this.#begin(packet.ptsUs);
-      this.#onFirstMedia();
-    }
-    return packet.ptsUs - (this.#startUs ?? packet.ptsUs);
-  }
-
   #advance(): void {
     const nowUs = monotonicUs();
-    const timeUs = nowUs - (this.#startUs ?? nowUs);
-    if (this.#pictureLine !== undefined) {
-      this.#pictures?.advance(this.#pictureLine, timeUs);
+    const stalled = nowUs - this.#advancedAtUs > STALL_US;
+    this.#advancedAtUs = nowUs;
+    if (!stalled) {
+      const { picture, sound } = this.#lines;
+      const timeUs = this.#lines.timeOf(nowUs);
+      this.#pictures?.advance(picture, timeUs);
+      sound?.advance(timeUs);
     }
-    this.#soundLine?.advance(timeUs);
     if (nowUs >= this.#retryAtUs) {
       this.#chooseTracks();
     }
   }
 
-  /** Sound waits for the first picture: outputs fix their tracks with what comes first. */
-  #emitPacket(packet: EncodedPacket): void {
-    const held = this.#heldSound;
-    if (held !== undefined && packet.kind === 'audio' && held.length < MAX_HELD_PACKETS) {
-      held.push(packet);
-      return;
-    }
-    this.events.emit('packet', packet);
-    this.#releaseSound();
-  }
-
-  #releaseSound(): void {
-    const held = this.#heldSound ?? [];
-    this.#heldSound = undefined;
-    for (const packet of held) {
-      this.events.emit('packet', packet);
-    }
-  }
-
-  #refuse(track: RemoteTrack, error: ServiceError): void {
-    this.#options.logger.warn({ err: error, trackSid: track.trackSid }, 'failed to subscribe to a track');
-    this.#onRefused(track, error);
-  }
-
-  #end(): void {
+  #end(end: SourceEnd): void {
     if (!this.#ended) {
       this.#ended = true;
-      this.events.emit('ended', { reason: 'source_closed' });
-    }
-  }
-
-  #fail(error: ServiceError): void {
-    if (!this.#ended) {
-      this.#ended = true;
-      this.events.emit('ended', { reason: 'failed', error });
+      this.events.emit('ended', end);
     }
   }
 
@@ -296,15 +246,9 @@ class RoomMediaSource implements MediaSource {
     this.#ended = true;
     clearInterval(this.#timer);
     this.#watch?.close();
-    const nowUs = monotonicUs();
-    const timeUs = nowUs - (this.#startUs ?? nowUs);
-    if (this.#pictureLine !== undefined) {
-      this.#pictures?.advance(this.#pictureLine, timeUs);
-    }
     this.#sounds?.release();
-    this.#pictures?.release();
-    await Promise.all([this.#pictureLine?.close(), this.#soundLine?.close(timeUs)]);
-    this.#releaseSound();
+    this.#pictures?.finish(this.#lines.picture, this.#lines.timeOf(monotonicUs()));
+    await this.#lines.close();
   }
 
   async #close(cause: string): Promise<void> {
