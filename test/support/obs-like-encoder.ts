@@ -103,6 +103,8 @@ export class ObsLikeEncoder {
       ),
     );
     const picture = flashBeepVideo({ width: top?.width ?? 640, height: top?.height ?? 360, framesPerSecond });
+    // One clock for the sender reports of all outputs, as OBS has it.
+    const clock = ['-start_time_realtime', String(Date.now() * 1000)];
     this.#ffmpeg = new FfmpegEncoder([
       ...['-re', '-f', 'lavfi', '-i', picture],
       ...['-re', '-f', 'lavfi', '-i', flashBeepAudio({ sampleRateHz: 48_000, channels: 2 })],
@@ -111,10 +113,10 @@ export class ObsLikeEncoder {
         ...['-preset', 'veryfast', '-tune', 'zerolatency', '-bf', '0', '-g', String(framesPerSecond)],
         ...['-x264-params', 'sliced-threads=0', '-pix_fmt', 'yuv420p', '-b:v', `${bitrateKbps}k`],
         ...['-payload_type', String(VIDEO.payloadType), '-ssrc', String(VIDEO.ssrc + index)],
-        ...['-f', 'rtp', rtpUrl(ports[index] ?? 0)],
+        ...[...clock, '-f', 'rtp', rtpUrl(ports[index] ?? 0)],
       ]),
       ...['-map', '1:a', '-c:a', 'libopus', '-b:a', '96k', '-ac', '2'],
-      ...['-payload_type', String(AUDIO.payloadType), '-ssrc', String(AUDIO.ssrc), '-f', 'rtp'],
+      ...['-payload_type', String(AUDIO.payloadType), '-ssrc', String(AUDIO.ssrc), ...clock, '-f', 'rtp'],
       rtpUrl(soundPort),
     ]);
   }

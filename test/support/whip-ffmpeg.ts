@@ -8,7 +8,7 @@ export const WHIP_360P: Recipe = {
   name: 'whip-360p',
   extension: 'mp4',
   picture: { width: 640, height: 360, framesPerSecond: 30 },
-  seconds: 12,
+  seconds: 60,
   video: passthroughH264({ framesPerSecond: 30, bitrateKbps: 800 }),
   audio: ['-c:a', 'libopus', '-b:a', '96k', '-ar', '48000', '-ac', '2', '-strict', '-2'],
 };
@@ -16,7 +16,7 @@ export const WHIP_360P: Recipe = {
 /** Tests and benches run in the project's folder. */
 const PROGRAM = path.resolve('test/support/whip-ffmpeg-publisher.mjs');
 
-/** FFmpeg 8's WHIP muxer (node-av) in a process of its own, looping a file at its own pace. */
+/** FFmpeg 8's WHIP muxer (node-av) in a process of its own, playing a file at its own pace. */
 export class FfmpegWhipPublisher {
   readonly #child: ChildProcess;
   /** Resolves when the muxer has its connection; rejects with its last words when it ends before. */

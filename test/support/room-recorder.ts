@@ -1,0 +1,58 @@
+import { createLogger } from '../../services/base/logger.ts';
+import { openFileSink } from '../../services/media/mux/file-sink.ts';
+import { createMuxer } from '../../services/media/mux/muxer.ts';
+import type { EncodedPacket, TrackFormat } from '../../services/model/packet.ts';
+import { connectRoom } from '../../services/rtc-client/room-client.ts';
+
+/** Tracks are placed by arrival until the first sender report, and then moved together, not faster than 10 %. */
+const SETTLE_US = 2_500_000;
+
+/**
+ * Receives the tracks that are published now and writes them to an MP4 file, on the clock the publisher's sender reports
+ * give them.
+ */
+export async function recordTracks(options: {
+  wsUrl: string;
+  token: string;
+  file: string;
+  seconds: number;
+}): Promise<void> {
+  const logger = createLogger({ level: 'silent' });
+  const { wsUrl: url, token } = options;
+  const client = await connectRoom({ url, token, autoSubscribe: false, logger });
+  const formats: TrackFormat[] = [];
+  const packets: EncodedPacket[] = [];
+  await new Promise<void>((resolve, reject) => {
+    const take = (packet: EncodedPacket): void => {
+      packets.push(packet);
+      if (packet.ptsUs - (packets[0]?.ptsUs ?? 0) > options.seconds * 1e6) {
+        resolve();
+      }
+    };
+    for (const { trackSid } of client.tracks()) {
+      client.subscribe(trackSid).then(({ events }) => {
+        events.on('format', (format) => formats.push(format));
+        events.on('packet', take);
+      }, reject);
+    }
+  });
+  await client.close('recorded');
+  const muxer = createMuxer({
+    ...{ container: 'mp4-fragmented', kinds: ['video', 'audio'], logger },
+    sink: await openFileSink(options.file),
+    onError: (error) => {
+      throw error;
+    },
+  });
+  for (const format of formats) {
+    muxer.addTrack(format);
+  }
+  const settledUs = (packets[0]?.ptsUs ?? 0) + SETTLE_US;
+  for (const packet of packets.sort((a, b) => a.dtsUs - b.dtsUs)) {
+    if (packet.ptsUs < settledUs) {
+      continue;
+    }
+    muxer.write(packet);
+  }
+  await muxer.finish();
+}
