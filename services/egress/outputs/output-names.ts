@@ -1,6 +1,7 @@
 import type { ValidatedEgress } from '../../model/egress.ts';
 import { knownFolder, type FilenameValues } from '../../model/egress-filename.ts';
 import type { StorageTarget } from '../../model/egress.ts';
+import type { SegmentTarget } from '../../model/egress-plan.ts';
 import type { TrackFacts } from '../handler-messages.ts';
 
 /** What placeholders in the names of a job stand for. */
@@ -29,12 +30,15 @@ export function foldersOf(
   const { file, segments, images } = egress.outputs;
   const named = [
     ...(file === undefined ? [] : [{ storage: file.storage, name: file.filepath }]),
-    ...(segments === undefined
-      ? []
-      : [{ storage: segments.storage, name: segments.playlistName || segments.filenamePrefix }]),
+    ...(segments === undefined ? [] : [{ storage: segments.storage, name: namedFolder(segments) }]),
     ...images.map(({ storage, filenamePrefix }) => ({ storage, name: filenamePrefix })),
   ];
   const folders = named.map(({ storage, name }) => ({ storage, folder: knownFolder(name, values) }));
   const seen = new Map(folders.map((entry) => [JSON.stringify(entry), entry]));
   return [...seen.values()];
+}
+
+/** Playlists decide on the folder unless they name none. */
+function namedFolder({ playlistName, filenamePrefix }: SegmentTarget): string {
+  return playlistName.includes('/') ? playlistName : filenamePrefix;
 }

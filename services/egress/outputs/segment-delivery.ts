@@ -12,7 +12,7 @@ import { localStorage } from '../uploads/local.ts';
 import type { Storage } from '../uploads/storage.ts';
 import type { Manifest, ManifestFile } from './manifest.ts';
 import { inStorage } from './segment-names.ts';
-import { spoolFile } from './segment-spool.ts';
+import { noteStored, spoolFile } from './segment-spool.ts';
 
 const HOUR_MS = 3_600_000;
 /** The main playlist is never older than this. */
@@ -59,6 +59,7 @@ export class SegmentDelivery {
     const file = spoolFile(this.#options.spool.folder, segment.name);
     const location = await this.#store(file, segment.name, 'ts');
     this.addStored(segment, sizeBytes, location);
+    await noteStored(this.#options.spool.folder, { name: segment.name, sizeBytes, location });
     this.#sinceMainPlaylist += 1;
     this.#fillRecord(0n);
   }

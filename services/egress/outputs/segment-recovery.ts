@@ -10,7 +10,7 @@ import type { Storage } from '../uploads/storage.ts';
 import type { Manifest } from './manifest.ts';
 import { SegmentDelivery } from './segment-delivery.ts';
 import { inStorage } from './segment-names.ts';
-import { SPOOL_PLAYLIST, spoolFile } from './segment-spool.ts';
+import { readStored, SPOOL_PLAYLIST, spoolFile } from './segment-spool.ts';
 
 export type SegmentRecoveryOptions = {
   target: SegmentTarget;
@@ -53,10 +53,13 @@ async function storeAll(
   delivery: SegmentDelivery,
   segments: readonly PlaylistSegment[],
 ): Promise<void> {
+  const stored = await readStored(spool.folder);
   for (const segment of segments) {
     const waiting = await stat(spoolFile(spool.folder, segment.name)).catch(() => undefined);
     if (waiting === undefined) {
-      delivery.addStored(segment, 0, inStorage(spool.names, segment.name));
+      const { sizeBytes = 0, location = inStorage(spool.names, segment.name) } =
+        stored.get(segment.name) ?? {};
+      delivery.addStored(segment, sizeBytes, location);
     } else {
       await delivery.storeSegment(segment, waiting.size);
     }

@@ -1,4 +1,4 @@
-import { appendFile, mkdir, open, writeFile, type FileHandle } from 'node:fs/promises';
+import { appendFile, mkdir, open, readFile, writeFile, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { playlistText, segmentLines, type PlaylistSegment } from '../../media/hls/playlist.ts';
 import type { SegmentSink } from '../../media/hls/segmenter.ts';
@@ -24,6 +24,23 @@ export type SegmentSpoolOptions = {
 
 /** Of all closed segments; names are those of the storage. */
 export const SPOOL_PLAYLIST = 'spool.m3u8';
+
+export type StoredSegment = { name: string; sizeBytes: number; location: string };
+const STORED_LIST = 'stored.jsonl';
+
+/** For whoever has to finish the job: this segment needs no upload. */
+export async function noteStored(folder: string, segment: StoredSegment): Promise<void> {
+  await appendFile(path.join(folder, STORED_LIST), `${JSON.stringify(segment)}\n`);
+}
+
+export async function readStored(folder: string): Promise<Map<string, StoredSegment>> {
+  const text = await readFile(path.join(folder, STORED_LIST), 'utf8').catch(() => '');
+  // What follows the last line end was cut off while it was written.
+  const lines = text.split('\n').slice(0, -1);
+  return new Map(
+    lines.map((line) => JSON.parse(line) as StoredSegment).map((stored) => [stored.name, stored]),
+  );
+}
 
 /** Where a segment lies until it is uploaded. */
 export function spoolFile(folder: string, name: string): string {
