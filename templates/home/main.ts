@@ -77,7 +77,7 @@ byId('new-ingress', HTMLFormElement).addEventListener('submit', (event) => {
   const room = byId('room', HTMLInputElement).value;
   act(() =>
     call('Ingress', 'CreateIngress', {
-      input_type: 'RTMP_INPUT',
+      input_type: byId('input-type', HTMLSelectElement).value,
       name: 'OBS',
       room_name: room,
       participant_identity: `obs-${Math.random().toString(36).slice(2, 6)}`,
