@@ -13,15 +13,15 @@ import type { S3Target, StorageTarget, ValidatedEgress } from '../model/egress.t
 import { readRequest } from '../model/egress-request.ts';
 import type { StreamProtocol } from '../model/stream-url.ts';
 import { redactEgress } from '../protocol/redact-egress.ts';
-import { mintToken } from '../protocol/token.ts';
 import { Admission, AFFINITY, DEFAULT_CPU_COST, type CpuCost } from './admission.ts';
 import { costKeyOf } from './cpu-cost.ts';
 import { EgressJob } from './egress-job.ts';
 import { sourceTypeOf } from './egress-record.ts';
 import { assertPossible, resolveStreamUrls } from './egress-validation.ts';
 import { InfoReporter } from './info-reporter.ts';
+import { recorderToken } from './recorder-token.ts';
+import { SpareHandler } from './spare-handler.ts';
 
-const RECORDER_TOKEN_TTL_S = 24 * 3600;
 const CREATE_TIMEOUT_MS = 15_000;
 const DEFAULT_START_SIGNAL_TIMEOUT_MS = 30_000;
 const DEFAULT_TRACK_WAIT_MS = 30_000;
@@ -50,6 +50,8 @@ export type EgressServiceOptions = {
   maxHandlerRssBytes?: number;
   startSignalTimeoutMs?: number;
   trackWaitMs?: number;
+  /** Handler processes kept ready for the next jobs: 0 (default) or 1. */
+  warmHandlers?: number;
   /** Address that twitch://KEY stands for, with {stream_key} in it; '' = refused. */
   twitchIngest?: string;
 };
@@ -57,6 +59,8 @@ export type EgressServiceOptions = {
 export type EgressService = {
   /** Running jobs by id, with their process; for status pages and tests. */
   jobs(): { egressId: string; status: EgressStatus; handlerPid: number | undefined }[];
+  /** The process that waits for the next job. */
+  sparePid(): number | undefined;
   /** Takes no new jobs and waits until the running ones have ended by themselves and are stored. */
   drain(): Promise<void>;
   /** Takes no new jobs, ends the running ones and waits until their recordings are stored. Idempotent. */
@@ -78,6 +82,7 @@ class Service implements EgressService {
   readonly #cost: CpuCost;
   readonly #running = new Map<string, Running>();
   readonly #cleaning = new Set<Promise<void>>();
+  readonly #spare: SpareHandler;
   #unserve: Unregister | undefined;
   #isDraining = false;
   #closing: Promise<void> | undefined;
@@ -86,6 +91,12 @@ class Service implements EgressService {
     this.#options = options;
     this.#cost = { ...DEFAULT_CPU_COST, ...options.cpuCost };
     this.#admission = new Admission(options.cores ?? availableParallelism(), options.maxCpuUtilization);
+    this.#spare = new SpareHandler({
+      handlerEntry: options.handlerEntry,
+      maxRssBytes: options.maxHandlerRssBytes ?? DEFAULT_MAX_HANDLER_RSS_BYTES,
+      logger: options.logger,
+      keep: options.warmHandlers ?? 0,
+    });
   }
 
   async open(): Promise<void> {
@@ -95,6 +106,7 @@ class Service implements EgressService {
       affinity: (request) =>
         this.#isDraining ? AFFINITY.refused : this.#admission.affinity(this.#costOf(request)),
     });
+    this.#spare.refill();
   }
 
   jobs(): { egressId: string; status: EgressStatus; handlerPid: number | undefined }[] {
@@ -105,9 +117,13 @@ class Service implements EgressService {
     }));
   }
 
+  sparePid(): number | undefined {
+    return this.#spare.pid;
+  }
+
   async drain(): Promise<void> {
     this.#isDraining = true;
-    await this.#unserve?.();
+    await Promise.all([this.#unserve?.(), this.#spare.close()]);
     await Promise.all([...this.#running.values()].map(({ job }) => job.ended));
     await Promise.all(this.#cleaning);
   }
@@ -151,7 +167,8 @@ class Service implements EgressService {
   /** @throws ServiceError that names what is wrong with the request. */
   async #validate(request: RpcStartEgressRequest): Promise<ValidatedEgress> {
     const { room, tools } = this.#options;
-    const { egressId, roomId, roomName } = request;
+    const { egressId, roomId } = request;
+    const roomName = roomNameOf(request);
     const requested = readRequest(request.request, this.#defaultStorage());
     assertPossible(requested, {
       disallowLocalStorage: this.#options.storage.disallowLocalStorage === true,
@@ -162,22 +179,7 @@ class Service implements EgressService {
     if (streams !== undefined) {
       streams.urls = this.#resolve(streams.urls, streams.protocol);
     }
-    const token =
-      request.token ||
-      (await mintToken(room.apiKey, room.apiSecret, {
-        identity: egressId,
-        kind: 'egress',
-        ttlS: RECORDER_TOKEN_TTL_S,
-        video: {
-          roomJoin: true,
-          room: roomName,
-          canSubscribe: true,
-          canPublish: false,
-          canPublishData: false,
-          hidden: true,
-          recorder: true,
-        },
-      }));
+    const token = request.token || (await recorderToken(room, egressId, roomName));
     return { egressId, roomId, roomName, token, wsUrl: request.wsUrl || room.wsUrl, ...requested };
   }
 
@@ -227,17 +229,16 @@ class Service implements EgressService {
   }
 
   async #launch(egress: ValidatedEgress, info: EgressInfo, releaseLease: Unregister): Promise<EgressInfo> {
-    const { bus, tools, handlerEntry, tmpDir, templatesDir } = this.#options;
+    const { bus, tools, tmpDir, templatesDir } = this.#options;
     const { egressId } = egress;
     const logger = this.#options.logger.child({ egressId, room: egress.roomName });
     const reporter = new InfoReporter(bus, logger);
     const job = new EgressJob({
       egress,
       info,
-      handlerEntry,
+      takeHandler: (onMessage) => this.#spare.take(onMessage),
       tmpDir,
       rescueDir: path.join(path.resolve(this.#options.storage.recordingsDir), 'undelivered'),
-      maxRssBytes: this.#options.maxHandlerRssBytes ?? DEFAULT_MAX_HANDLER_RSS_BYTES,
       logger,
       tools: {
         ffmpegPath: tools.ffmpegPath,
@@ -249,6 +250,10 @@ class Service implements EgressService {
       },
       onUpdate: (update) => {
         reporter.report(update);
+        // Not before: the job that is starting needs the processor now.
+        if (update.status >= EgressStatus.EGRESS_ACTIVE) {
+          this.#spare.refill();
+        }
       },
     });
     const topic = egressId;
@@ -276,6 +281,12 @@ class Service implements EgressService {
     // Only now: a job whose end nobody was told of must not count as alive.
     await running?.releaseLease();
   }
+}
+
+/** LiveKit's servers up to 1.9 at least name the room in the inner request only. */
+function roomNameOf({ roomName, request }: RpcStartEgressRequest): string {
+  const { value } = request;
+  return roomName === '' && value !== undefined && 'roomName' in value ? value.roomName : roomName;
 }
 
 /** LiveKit's text. */
