@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -141,6 +141,14 @@ async function expectWhole(file: string): Promise<void> {
   expect(Math.abs(report.medianOffsetMs)).toBeLessThan(40);
 }
 
+/** ffmpeg says nothing when it listens; the kernel knows. */
+async function untilUdpBound(port: number): Promise<void> {
+  const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} `;
+  while (!(await readFile('/proc/net/udp', 'utf8')).includes(local)) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 /** A server on this machine that does what `onSocket` says. */
 async function startPeer(onSocket: (socket: Socket) => void): Promise<{ port: number; server: Server }> {
   const sockets = new Set<Socket>();
@@ -201,6 +209,7 @@ describe('one encode to several platforms', () => {
       receiver.kill('SIGKILL');
       return receiver.exited;
     });
+    await untilUdpBound(port);
     const url = `srt://127.0.0.1:${port}?streamid=publish:${SECRET}&passphrase=${SECRET}&pbkeylen=16&latency=200`;
     const { group, results } = startGroup([url], { protocol: 'srt' });
     await play(group);

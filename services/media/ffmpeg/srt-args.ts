@@ -22,6 +22,8 @@ export function srtSecretPreset(address: SrtAddress): string {
   const options: [string, string][] = [
     ['mode', 'caller'],
     ['transtype', 'live'],
+    // Seconds for what is unsent when the stream ends; live mode would throw it away.
+    ['linger', '2'],
     ...(streamId === '' ? [] : [['srt_streamid', streamId] as [string, string]]),
     ...(passphrase === '' ? [] : [['passphrase', passphrase] as [string, string]]),
     ...(keyLengthBytes === 0 ? [] : [['pbkeylen', String(keyLengthBytes)] as [string, string]]),
