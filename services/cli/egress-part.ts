@@ -44,6 +44,7 @@ export async function startEgressPart(options: EgressPartOptions): Promise<Egres
     templatesDir: path.join(distDir, 'templates'),
     cpuCost: cpuCostOf(config),
     maxCpuUtilization: config.egress.max_cpu_utilization,
+    warmHandlers: config.egress.warm_handlers,
     twitchIngest: config.egress.twitch_ingest,
   });
   options.parts.add('egress', {

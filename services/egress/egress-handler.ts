@@ -60,6 +60,8 @@ async function updateStream(requestId: number, add: string[], remove: string[]):
 
 async function runJob(job: HandlerJob): Promise<void> {
   const { egress } = job;
+  // What `ps` shows: whose process this is.
+  process.title = `egress-handler ${egress.egressId}`;
   const logger = createLogger({ level: job.logLevel as LogLevel, name: 'egress-handler' }).child({
     egressId: egress.egressId,
     room: egress.roomName,
@@ -94,4 +96,5 @@ async function runJob(job: HandlerJob): Promise<void> {
   }
 }
 
+process.title = 'egress-handler (spare)';
 parent.ready();

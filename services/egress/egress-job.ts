@@ -3,11 +3,12 @@ import path from 'node:path';
 import { EgressStatus, type EgressInfo } from '@livekit/protocol';
 import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { superviseChild, type ChildExit, type SupervisedChild } from '../base/process/supervisor.ts';
+import type { ChildExit } from '../base/process/supervisor.ts';
 import type { EndReason, ValidatedEgress } from '../model/egress.ts';
 import { decodeInfo, encodeInfo, EgressRecord } from './egress-record.ts';
-import type { FromHandler, HandlerTools, OutputSpool, ToHandler, TrackFacts } from './handler-messages.ts';
+import type { FromHandler, HandlerTools, OutputSpool, TrackFacts } from './handler-messages.ts';
 import { recoverOutputs } from './recovery.ts';
+import type { HandlerProcess } from './spare-handler.ts';
 
 /** Joining, storage pre-flight included; LiveKit allows its handler ten seconds, S3 may need longer. */
 const PREPARE_TIMEOUT_MS = 25_000;
@@ -20,10 +21,10 @@ export type EgressJobOptions = {
   egress: ValidatedEgress;
   info: EgressInfo;
   tools: HandlerTools & { ffprobePath: string };
-  handlerEntry: string;
+  /** A process of this job's own. */
+  takeHandler: (onMessage: (message: FromHandler) => void) => HandlerProcess;
   tmpDir: string;
   rescueDir: string;
-  maxRssBytes: number;
   logger: Logger;
   onUpdate: (info: EgressInfo) => void;
 };
@@ -35,7 +36,7 @@ export class EgressJob {
   readonly #options: EgressJobOptions;
   readonly #logger: Logger;
   readonly #workDir: string;
-  #child: SupervisedChild<ToHandler> | undefined;
+  #child: HandlerProcess | undefined;
   #info: EgressInfo;
   /** By output: what is on disk should the handler die. */
   readonly #spools = new Map<OutputSpool['output'], OutputSpool>();
@@ -73,7 +74,7 @@ export class EgressJob {
    * @throws ServiceError why the job cannot start; the job has then ended as FAILED.
    */
   async start(): Promise<void> {
-    const { egress, handlerEntry, tools, maxRssBytes } = this.#options;
+    const { egress, takeHandler, tools } = this.#options;
     try {
       await mkdir(this.#workDir, { recursive: true, mode: 0o700 });
     } catch (error) {
@@ -84,14 +85,8 @@ export class EgressJob {
       this.#resolveEnded();
       throw failure;
     }
-    const child = superviseChild<ToHandler, FromHandler>({
-      entry: handlerEntry,
-      name: 'egress handler',
-      logger: this.#logger,
-      maxRssBytes,
-      onMessage: (message) => {
-        this.#onMessage(message);
-      },
+    const child = takeHandler((message) => {
+      this.#onMessage(message);
     });
     this.#child = child;
     void child.exited.then((exit) => this.#onExit(exit));

@@ -51,11 +51,9 @@ export async function bench(): Promise<BenchRow[]> {
       egress.startTrackEgress(ROOM, new DirectFileOutput({ filepath: `track-${index}.mp4` }), videoSid),
     );
     const page = await measure(sluice, sink, egress, (index) =>
-      egress.startRoomCompositeEgress(
-        ROOM,
-        new EncodedFileOutput({ fileType: EncodedFileType.MP4, filepath: `page-${index}.mp4` }),
-        'grid',
-      ),
+      egress.startRoomCompositeEgress(ROOM, {
+        file: new EncodedFileOutput({ fileType: EncodedFileType.MP4, filepath: `page-${index}.mp4` }),
+      }),
     );
     await publisher.close();
     const node = await repeat(coldNode);
