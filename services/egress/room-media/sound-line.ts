@@ -17,8 +17,8 @@ export type SoundLineOptions = {
   onFailure: (error: ServiceError) => void;
 };
 
-/** How long the mix waits for packets: repairs (NACK) take up to 1.2 s until a lost packet is given up. */
-const DELAY_US = 1_500_000;
+/** How long the mix waits for packets: a lost packet is given up after 1 s and the length of a burst, then what came behind it has to be decoded. */
+const DELAY_US = 2_000_000;
 const FRAME_SAMPLES = MIX_RATE_HZ / 50;
 /** Bounds what waits for a decoder to start. */
 const MAX_QUEUED_PACKETS = 500;
@@ -52,6 +52,7 @@ export class SoundLine {
     const bitrateKbps = encoding.audioBitrateKbps;
     this.#transcoder = createAudioTranscoder({
       ...{ ffmpegPath, logger },
+      mixed: true,
       input: { codec: 'pcm_s16le', sampleRateHz: MIX_RATE_HZ, channels: 2 },
       output:
         encoding.audioCodec === 'opus'

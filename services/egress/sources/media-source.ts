@@ -15,11 +15,13 @@ import { SoundFeed } from '../room-media/sound-feed.ts';
 import { AudioRouting } from '../room-media/track-choice.ts';
 import type { EgressSource, EgressSourceEvents, SourceEnd } from './source-types.ts';
 
-/** Nobody watches a recording live: waking up five times a second instead of for each packet halves its cost. */
-const MEDIA_BATCH_MS = 200;
-const ADVANCE_MS = 200;
+/**
+ * Nobody watches a recording live: waking up a few times a second instead of for each packet halves its cost. Sound
+ * alone is delayed by the mix anyway.
+ */
+const ROUND_MS = { picture: 200, soundOnly: 400 } as const;
 /** After this process stood still, the packets that came meanwhile are read before anything is taken for missing. */
-const STALL_US = 600_000;
+const STALL_US = 900_000;
 /** Published but silent (muted) tracks must not keep a recording from starting. */
 const FIRST_MEDIA_MS = 3_000;
 /** A track that could not be subscribed is asked for again at the next change of the room, and after this time. */
@@ -52,6 +54,7 @@ class RoomMediaSource implements MediaSource {
   readonly events: SafeEmitter<EgressSourceEvents>;
   readonly #options: MediaSourceOptions;
   readonly #lines: MediaLines;
+  readonly #roundMs: number;
   #client: RoomClient | undefined;
   #watch: RoomWatch | undefined;
   #pictures: PictureFeed | undefined;
@@ -69,6 +72,7 @@ class RoomMediaSource implements MediaSource {
   constructor(options: MediaSourceOptions) {
     const { job, encoding, ffmpegPath, logger } = options;
     this.#options = options;
+    this.#roundMs = job.video.from === 'none' ? ROUND_MS.soundOnly : ROUND_MS.picture;
     this.events = new SafeEmitter(logger);
     this.#lines = new MediaLines({
       ...{ encoding, ffmpegPath, logger },
@@ -94,7 +98,7 @@ class RoomMediaSource implements MediaSource {
     const client = await connect({
       ...{ url: wsUrl, token, logger, signal },
       autoSubscribe: false,
-      mediaBatchMs: MEDIA_BATCH_MS,
+      mediaBatchMs: this.#roundMs,
     });
     this.#client = client;
     const watch = new RoomWatch(job, client, new AudioRouting(job.audio));
@@ -183,7 +187,7 @@ class RoomMediaSource implements MediaSource {
       this.#advancedAtUs = monotonicUs();
       this.#timer = setInterval(() => {
         this.#advance();
-      }, ADVANCE_MS);
+      }, this.#roundMs);
     }
   }
 

@@ -11,11 +11,15 @@ const OPUS_COMPLEXITY = { aac: 5, pcm_s16le: 10 } as const;
  * ffmpeg command lines as pure functions. `-probesize 32` opens a pipe after 60 ms instead of a second;
  * `-fflags nobuffer` is left out on purpose: it throws away the packets that were read while probing.
  */
-export function audioTranscodeArgs(input: AudioTranscodeInput, output: AudioTranscodeOutput): string[] {
+export function audioTranscodeArgs(
+  input: AudioTranscodeInput,
+  output: AudioTranscodeOutput,
+  mixed = false,
+): string[] {
   return [
     ...['-v', 'error', '-threads', '1', '-probesize', '32'],
     ...inputArgs(input),
-    ...outputArgs(output, input),
+    ...outputArgs(output, input, mixed),
     'pipe:1',
   ];
 }
@@ -32,7 +36,7 @@ function inputArgs(input: AudioTranscodeInput): string[] {
   }
 }
 
-function outputArgs(output: AudioTranscodeOutput, input: AudioTranscodeInput): string[] {
+function outputArgs(output: AudioTranscodeOutput, input: AudioTranscodeInput, mixed: boolean): string[] {
   const common = [
     ...['-map', '0:a:0', '-ar', String(output.sampleRateHz), '-ac', String(output.channels)],
     ...['-b:a', `${output.bitrateKbps}k`],
@@ -42,10 +46,16 @@ function outputArgs(output: AudioTranscodeOutput, input: AudioTranscodeInput): s
       return [
         ...common,
         ...['-c:a', 'libopus', '-frame_duration', '20'],
-        ...['-compression_level', String(OPUS_COMPLEXITY[input.codec])],
-        ...['-f', 'ogg', '-page_duration', '20000', '-flush_packets', '1'],
+        ...['-compression_level', String(OPUS_COMPLEXITY[mixed ? 'aac' : input.codec])],
+        ...['-f', 'ogg', '-page_duration', mixed ? '200000' : '20000', '-flush_packets', '1'],
       ];
     case 'aac':
-      return [...common, '-c:a', 'aac', '-f', 'adts', '-flush_packets', '1'];
+      return [
+        ...[...common, '-c:a', 'aac', '-f', 'adts'],
+        // The pipe writes whole blocks only: a fifth of a second of sound.
+        ...(mixed
+          ? ['-flush_packets', '0', '-blocksize', String(Math.round(output.bitrateKbps * 25))]
+          : ['-flush_packets', '1']),
+      ];
   }
 }

@@ -26,6 +26,11 @@ export type AudioTranscoderOptions = {
   ffmpegPath: string;
   input: AudioTranscodeInput;
   output: AudioTranscodeOutput;
+  /**
+   * A mix of sounds that were compressed already and that nobody waits for: Opus at the complexity for such sound, and
+   * output in bursts of about 200 ms, which is a tenth of the wake-ups.
+   */
+  mixed?: boolean;
   logger: Logger;
   signal?: AbortSignal;
 };

@@ -75,7 +75,7 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
     this.#readFrames = createFrameReader(options.output);
     this.#process = spawnFfmpeg({
       ffmpegPath: options.ffmpegPath,
-      args: audioTranscodeArgs(options.input, options.output),
+      args: audioTranscodeArgs(options.input, options.output, options.mixed),
       logger: options.logger,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
