@@ -6,6 +6,9 @@ import type { WhipSessionHandle } from './whip-types.ts';
 /** About 190 bits: nobody finds a session by trying. */
 const ID_LENGTH = 32;
 
+/** Encoders close their connection first and DELETE then (OBS does): that still has to work. */
+const DELETE_GRACE_MS = 10_000;
+
 type Resource = { session: WhipSessionHandle; bearerHash: Buffer | undefined };
 
 /** The session URLs that were given out, and who may use them. */
@@ -16,8 +19,15 @@ export class WhipResources {
   add(session: WhipSessionHandle, bearer: string): string {
     const id = randomString(ID_LENGTH);
     this.#resources.set(id, { session, bearerHash: bearer === '' ? undefined : hashOf(bearer) });
-    void session.ended.then(() => this.#resources.delete(id));
+    void session.ended.then(() => {
+      setTimeout(() => this.#resources.delete(id), DELETE_GRACE_MS).unref();
+    });
     return id;
+  }
+
+  /** The session was deleted by its owner. */
+  remove(id: string): void {
+    this.#resources.delete(id);
   }
 
   /** @throws ServiceError not_found; unauthenticated or permission_denied without the bearer of its creation. */

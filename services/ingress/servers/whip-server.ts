@@ -171,6 +171,7 @@ class WhipRequests {
     if (req.method === 'DELETE') {
       // RFC 9725 section 4.2: If-Match is not looked at.
       await session.stop('the encoder stopped');
+      this.#resources.remove(id);
       res.writeHead(200, CORS_HEADERS).end();
     } else if (req.method === 'PATCH') {
       requireMediaType(req.headers['content-type'], SDP_FRAGMENT_TYPE);
