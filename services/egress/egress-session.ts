@@ -87,7 +87,10 @@ export class EgressSession {
   /** Ends the job; before it is active this aborts it. Idempotent. */
   stop(reason: EndReason): void {
     this.#requestEnd({ reason });
-    this.#starting.abort();
+    // A source that runs is stopped in order: what is under way to it still belongs to the recording.
+    if (this.#options.record.state === 'starting') {
+      this.#starting.abort();
+    }
   }
 
   /** @throws ServiceError invalid_argument for a job without streams, or what the streams refuse. */

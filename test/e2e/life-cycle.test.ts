@@ -57,7 +57,7 @@ describe('life cycle', () => {
       const { egress, reach, rooms, sluice } = use();
       const victim = await startTrack('victim');
       await reach(victim.egressId, EGRESS_ACTIVE);
-      const handler = (await sluice.descendants()).find(({ command }) => command.includes('egress-handler'));
+      const handler = (await sluice.descendants()).find(({ command }) => command.includes(victim.egressId));
       const survivor = await startTrack('survivor');
       await reach(survivor.egressId, EGRESS_ACTIVE);
       await delay(RECORD_MS);

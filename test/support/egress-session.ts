@@ -28,9 +28,11 @@ export class FakeSource implements EgressSource {
   startResult: Promise<{ kinds: ('video' | 'audio')[] }> = Promise.resolve({ kinds: ['video', 'audio'] });
   stopped = 0;
   closed = 0;
+  wasAborted = false;
   start(signal: AbortSignal) {
     const aborted = new Promise<never>((_resolve, reject) => {
       signal.addEventListener('abort', () => {
+        this.wasAborted = true;
         reject(new ServiceError('canceled', 'stopped'));
       });
     });

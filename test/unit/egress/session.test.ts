@@ -44,6 +44,8 @@ describe('egress session', () => {
       { filename: 'out/studio.mp4', location: path.join(folder, 'out/studio.mp4') },
     ]);
     expect([source.stopped, source.closed]).toEqual([1, 1]);
+    // A room client that is aborted leaves at once, and the last packets with it.
+    expect(source.wasAborted).toBe(false);
   });
 
   it('keeps what was recorded when the source fails, and fails with its error', async () => {
