@@ -10,6 +10,8 @@ export type Encoding = {
   audioBitrateKbps: number;
   audioSampleRateHz: number;
   audioCodec: 'aac' | 'opus';
+  /** H.264; nothing = Main, LiveKit's default. Pages are encoded by Chrome, which decides by itself. */
+  videoProfile?: 'baseline' | 'main' | 'high';
 };
 
 /** What a request asks of the encoding; the outputs decide what it leaves open. */

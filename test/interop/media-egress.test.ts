@@ -19,6 +19,7 @@ import {
   RoomCompositeEgressRequest,
   StartEgressRequest,
   TrackCompositeEgressRequest,
+  VideoCodec,
   type EgressInfo,
 } from '@livekit/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -143,6 +144,7 @@ describe('participant egress', () => {
     const alice = await publishClip({ wsUrl: server.wsUrl, token, clip });
     const request = participant('sync', 'alice', 'sync/{publisher_identity}.mp4', {
       ...{ width: 854, height: 480, framerate: 25, keyFrameInterval: 2, videoBitrate: 1_500 },
+      videoCodec: VideoCodec.H264_HIGH,
     });
     const job = await record('sync', request, 'sync/alice.mp4');
     await sleep(10_000);
@@ -152,7 +154,7 @@ describe('participant egress', () => {
     expect(info.details).toBe('End reason: Source closed');
     const probe = await ffprobe(job.file);
     expect(streamOf(probe, 'video')).toMatchObject({
-      ...{ codec_name: 'h264', profile: 'Main', width: 854, height: 480, pix_fmt: 'yuv420p' },
+      ...{ codec_name: 'h264', profile: 'High', width: 854, height: 480, pix_fmt: 'yuv420p' },
     });
     expect(streamOf(probe, 'audio')).toMatchObject({ codec_name: 'aac', sample_rate: '44100', channels: 2 });
     await expectConstantRate(job.file, 25);

@@ -2,13 +2,13 @@ import { monotonicUs } from '../../base/clock.ts';
 import type { ServiceError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { EncodedPacket, TrackFormat } from '../../model/packet.ts';
-import type { PictureEncoding } from './picture-encoder-args.ts';
+import type { Encoding } from '../../model/presets.ts';
 import { PictureLine } from './picture-line.ts';
 import { SoundLine } from './sound-line.ts';
 
 export type MediaLinesOptions = {
   kinds: readonly ('video' | 'audio')[];
-  encoding: PictureEncoding;
+  encoding: Encoding;
   ffmpegPath: string;
   logger: Logger;
   onFormat: (format: TrackFormat) => void;

@@ -1,8 +1,5 @@
 import type { Encoding } from '../../model/presets.ts';
 
-/** LiveKit's default profile is Main. */
-export type PictureEncoding = Encoding & { videoProfile?: 'baseline' | 'main' | 'high' };
-
 /**
  * IVF in, FLV out. Every picture is scaled into the frame and centred on black, so the size of the input may change at
  * any key frame: the filters follow by themselves (`eval=frame`), for a graph that is built anew would forget its clock.
@@ -10,7 +7,7 @@ export type PictureEncoding = Encoding & { videoProfile?: 'baseline' | 'main' | 
  * front of the first; ffmpeg's own constant rate (`-vsync cfr`) may stay two frames late for good after a burst. One
  * decoder thread, since frame threads hold frames back.
  */
-export function pictureEncoderArgs(encoding: PictureEncoding): string[] {
+export function pictureEncoderArgs(encoding: Encoding): string[] {
   const { width, height, framerate, videoBitrateKbps, keyFrameIntervalS } = encoding;
   const keyFrameInterval = String(Math.max(1, Math.round(keyFrameIntervalS * framerate)));
   const filters = [

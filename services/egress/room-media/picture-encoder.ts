@@ -4,13 +4,14 @@ import { parseAvcConfig, type AvcConfig } from '../../media/codecs/h264-avcc.ts'
 import { joinAnnexB, splitLengthPrefixed, withoutDelimiters } from '../../media/codecs/h264.ts';
 import { ivfFrame, ivfHeader, type IvfCodec } from '../../media/ffmpeg/ivf.ts';
 import { exitError, spawnFfmpeg, type FfmpegProcess } from '../../media/ffmpeg/run.ts';
+import type { Encoding } from '../../model/presets.ts';
 import { FLV_TAG, FlvReader, parseFlvVideo } from '../../protocol/flv.ts';
-import { pictureEncoderArgs, type PictureEncoding } from './picture-encoder-args.ts';
+import { pictureEncoderArgs } from './picture-encoder-args.ts';
 
 export type PictureEncoderOptions = {
   ffmpegPath: string;
   codec: IvfCodec;
-  encoding: PictureEncoding;
+  encoding: Encoding;
   /** Number of the first picture that comes out, counted from the start of the recording at the constant rate. */
   firstFrame: number;
   logger: Logger;

@@ -3,12 +3,12 @@ import type { Logger } from '../../base/logger.ts';
 import { BLACK_FRAMES } from '../../media/codecs/black-frames.ts';
 import type { IvfCodec } from '../../media/ffmpeg/ivf.ts';
 import type { EncodedPacket, VideoFormat } from '../../model/packet.ts';
-import type { PictureEncoding } from './picture-encoder-args.ts';
+import type { Encoding } from '../../model/presets.ts';
 import { PictureEncoder, type EncodedFrame } from './picture-encoder.ts';
 
 export type PictureLineOptions = {
   ffmpegPath: string;
-  encoding: PictureEncoding;
+  encoding: Encoding;
   logger: Logger;
   onFormat: (format: VideoFormat) => void;
   onPacket: (packet: EncodedPacket) => void;

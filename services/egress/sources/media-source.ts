@@ -8,7 +8,7 @@ import type { ConnectRoom, RemoteTrack, RoomClient } from '../../rtc-client/room
 import type { TrackFacts } from '../handler-messages.ts';
 import { MediaLines } from '../room-media/media-lines.ts';
 import { PictureFeed } from '../room-media/picture-feed.ts';
-import type { PictureEncoding } from '../room-media/picture-encoder-args.ts';
+import type { Encoding } from '../../model/presets.ts';
 import { connectionLost, isRoomEnd, stoppedBeforeStart } from '../room-media/room-end.ts';
 import { RoomWatch } from '../room-media/room-watch.ts';
 import { SoundFeed } from '../room-media/sound-feed.ts';
@@ -29,7 +29,7 @@ const RETRY_MS = 5_000;
 
 export type MediaSourceOptions = {
   job: MediaJob;
-  encoding: PictureEncoding;
+  encoding: Encoding;
   wsUrl: string;
   /** Hidden recorder token. */
   token: string;

@@ -15,6 +15,12 @@ export type EncodingCase =
   | { case: undefined; value?: undefined };
 
 const AUDIO_CODECS: readonly AdvancedOptions['audioCodec'][] = ['default', 'opus', 'aac', 'mp3'];
+const VIDEO_PROFILES: Readonly<Partial<Record<livekit.VideoCodec, 'baseline' | 'main' | 'high'>>> = {
+  [livekit.VideoCodec.H264_BASELINE]: 'baseline',
+  [livekit.VideoCodec.H264_MAIN]: 'main',
+  [livekit.VideoCodec.H264_HIGH]: 'high',
+};
+
 /** @throws ServiceError invalid_argument or unimplemented naming the field. */
 export function readEncoding(encoding: EncodingCase): EncodingWish {
   switch (encoding.case) {
@@ -37,7 +43,11 @@ export function readEncoding(encoding: EncodingCase): EncodingWish {
       if (!Object.hasOwn(livekit.VideoCodec, videoCodec)) {
         throw invalidField('video_codec');
       }
-      return encodingFrom({ ...fieldsOf(encoding.value), audioCodec });
+      const videoProfile = VIDEO_PROFILES[videoCodec];
+      return {
+        ...encodingFrom({ ...fieldsOf(encoding.value), audioCodec }),
+        ...(videoProfile === undefined ? {} : { videoProfile }),
+      };
     }
     case undefined:
       return DEFAULT_WISH;
