@@ -18,7 +18,7 @@ const PAGE = `<!doctype html><video id="v" muted playsinline></video><script src
     const hls = new Hls({ enableWorker: false });
     hls.on(Hls.Events.ERROR, (_event, data) => {
       if (data.fatal || data.details.includes('append') || data.details.includes('fragParsing')) {
-        window.seen.errors.push(data.details);
+        window.seen.errors.push(data.details + ': ' + (data.error ? data.error.message : ''));
       }
     });
     hls.on(Hls.Events.LEVEL_LOADED, (_event, data) => { window.seen.isLive = data.details.live; });

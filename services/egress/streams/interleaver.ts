@@ -3,6 +3,13 @@ export type Timed = { kind: Kind; dtsUs: number };
 
 /** Transcoded sound may come more than a second behind its picture. */
 const MAX_WAIT_US = 2_500_000;
+export type Patience = {
+  /** For a track that has fallen silent. */
+  runningUs: number;
+  /** For the first packet of a track. */
+  startUs: number;
+};
+const PATIENCE: Patience = { runningUs: MAX_WAIT_US, startUs: MAX_WAIT_US };
 const MAX_HELD = 2_000;
 
 /**
@@ -11,10 +18,12 @@ const MAX_HELD = 2_000;
  */
 export class Interleaver<T extends Timed> {
   readonly #newestUs = new Map<Kind, number | undefined>();
+  readonly #patience: Patience;
   readonly #emit: (message: T) => void;
   #held: T[] = [];
 
-  constructor(kinds: readonly Kind[], emit: (message: T) => void) {
+  constructor(kinds: readonly Kind[], emit: (message: T) => void, patience = PATIENCE) {
+    this.#patience = patience;
     this.#emit = emit;
     for (const kind of kinds) {
       this.#newestUs.set(kind, undefined);
@@ -36,8 +45,10 @@ export class Interleaver<T extends Timed> {
   #limitUs(): number {
     const known = [...this.#newestUs.values()].filter((newest) => newest !== undefined);
     const newestUs = Math.max(...known);
-    const commonUs = known.length < this.#newestUs.size ? -Infinity : Math.min(...known);
-    return this.#held.length > MAX_HELD ? newestUs : Math.max(commonUs, newestUs - MAX_WAIT_US);
+    const isStarting = known.length < this.#newestUs.size;
+    const commonUs = isStarting ? -Infinity : Math.min(...known);
+    const waitUs = isStarting ? this.#patience.startUs : this.#patience.runningUs;
+    return this.#held.length > MAX_HELD ? newestUs : Math.max(commonUs, newestUs - waitUs);
   }
 
   #release(limitUs: number): void {
