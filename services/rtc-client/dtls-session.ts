@@ -35,7 +35,9 @@ export class DtlsSession {
   onClosed: (cause: string) => void = () => undefined;
   readonly #role: 'client' | 'server';
   readonly #socket: DtlsSocket;
-  #remoteFingerprint = '';
+  readonly #remoteFingerprint: string;
+  /** Settles when the handshake does. A server's may be over before anybody waits for it. */
+  readonly #shaken: Promise<void>;
   readonly #carrier: {
     type: string;
     closed: boolean;
@@ -48,9 +50,12 @@ export class DtlsSession {
   constructor(options: {
     role: 'client' | 'server';
     certificate: LocalCertificate;
+    /** Of the certificate the peer has to prove, as its SDP says. */
+    remoteFingerprint: string;
     send: (datagram: Buffer) => void;
   }) {
     this.#role = options.role;
+    this.#remoteFingerprint = options.remoteFingerprint;
     this.#carrier = {
       type: 'ice',
       closed: false,
@@ -80,6 +85,11 @@ export class DtlsSession {
     });
     this.#socket.onData.subscribe((data) => this.onApplicationData(data));
     this.#socket.onClose.subscribe(() => this.onClosed('the peer closed DTLS'));
+    this.#shaken = new Promise((resolve, reject) => {
+      this.#socket.onConnect.once(() => resolve());
+      this.#socket.onError.once((error: unknown) => reject(handshakeError(error)));
+    });
+    this.#shaken.catch(() => undefined);
   }
 
   /** Feeds a datagram whose first byte is 20–63 (RFC 7983). */
@@ -88,25 +98,20 @@ export class DtlsSession {
   }
 
   /**
-   * Resolves with the SRTP session once the handshake is done and the peer has proved to hold the certificate whose
-   * fingerprint came by signalling. The caller has the time limit. @throws ServiceError unavailable | unauthenticated.
+   * Starts the handshake of a client; a server's starts with the peer's first datagram. Resolves with the SRTP session
+   * once it is done and the peer has proved to hold its certificate. The caller has the time limit.
+   * @throws ServiceError unavailable | unauthenticated.
    */
-  async handshake(remoteFingerprint: string): Promise<SrtpSession> {
-    this.#remoteFingerprint = remoteFingerprint;
-    await new Promise<void>((resolve, reject) => {
-      const fail = (error: unknown): void => {
-        reject(
-          error instanceof ServiceError
-            ? error
-            : new ServiceError('unavailable', 'the DTLS handshake failed', { cause: error }),
-        );
-      };
-      this.#socket.onConnect.once(() => resolve());
-      this.#socket.onError.once(fail);
-      if (this.#socket instanceof DtlsClient) {
-        this.#socket.connect().catch(fail);
-      }
-    });
+  async handshake(): Promise<SrtpSession> {
+    const socket = this.#socket;
+    await (socket instanceof DtlsClient
+      ? Promise.all([
+          socket.connect().catch((error: unknown) => {
+            throw handshakeError(error);
+          }),
+          this.#shaken,
+        ])
+      : this.#shaken);
     const profile = srtpProfileById(this.#socket.srtp.srtpProfile ?? 0);
     if (profile === undefined) {
       throw new ServiceError('unavailable', 'the server agreed to none of our SRTP profiles');
@@ -138,4 +143,10 @@ export class DtlsSession {
     this.onApplicationData = () => undefined;
     this.onClosed = () => undefined;
   }
+}
+
+function handshakeError(error: unknown): ServiceError {
+  return error instanceof ServiceError
+    ? error
+    : new ServiceError('unavailable', 'the DTLS handshake failed', { cause: error });
 }

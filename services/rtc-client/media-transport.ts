@@ -102,7 +102,7 @@ export class MediaTransport {
     const isRestart = this.#state === 'connected';
     if (!isRestart) {
       this.#state = 'connecting';
-      this.#dtls = this.#createDtls(remote.setup === 'active' ? 'server' : 'client');
+      this.#dtls = this.#createDtls(remote);
     }
     try {
       await this.#ice.connect(remote);
@@ -114,7 +114,7 @@ export class MediaTransport {
     if (isRestart || this.#dtls === undefined) {
       return;
     }
-    this.#srtp = await this.#dtls.handshake(remote.fingerprint);
+    this.#srtp = await this.#dtls.handshake();
     this.#inlet = this.#options.localMedia?.find(remote);
     this.#state = 'connected';
     this.#channels?.start();
@@ -158,9 +158,14 @@ export class MediaTransport {
     await this.#ice.close();
   }
 
-  #createDtls(role: 'client' | 'server'): DtlsSession {
+  #createDtls({ setup, fingerprint }: RemoteTransportParameters): DtlsSession {
     const { certificate, logger } = this.#options;
-    const dtls = new DtlsSession({ role, certificate, send: (datagram) => this.#ice.send(datagram) });
+    const dtls = new DtlsSession({
+      role: setup === 'active' ? 'server' : 'client',
+      certificate,
+      remoteFingerprint: fingerprint,
+      send: (datagram) => this.#ice.send(datagram),
+    });
     dtls.onClosed = (cause) => {
       if (this.#state === 'connected') {
         this.#options.onFailed(cause);
