@@ -25,7 +25,7 @@ import type { Tools } from './tools.ts';
 import { VERSION } from './version.ts';
 
 /** dist/ or services/: both sit one level below the project. */
-const DIST_DIR = path.resolve(import.meta.dirname, '..', 'dist');
+export const DIST_DIR = path.resolve(import.meta.dirname, '..', 'dist');
 /** How long undelivered webhooks may hold up the end. */
 const WEBHOOK_GRACE_MS = 5_000;
 

@@ -1,84 +1,85 @@
-import { execFile } from 'node:child_process';
-import { stat } from 'node:fs/promises';
-import { promisify } from 'node:util';
+import { pathToFileURL } from 'node:url';
+import { checkMedia } from './demo-check.ts';
+import type { DemoResult, FinishedJob } from './demo-act.ts';
+import type { Tools } from './tools.ts';
 
-export type RecordingCheck = {
+/** One line of the table. */
+export type DemoRow = {
   what: string;
-  file: string;
+  /** "from → to" */
+  route: string;
   facts: string[];
-  /** Empty = as expected. */
+  /** Empty = ok. */
   problems: string[];
+  files: string[];
 };
 
-export type Expectation = {
-  what: string;
-  video: string;
-  audio: string | undefined;
-  width: number;
-  height: number;
-  minSeconds: number;
-};
+const HEADS = ['what', 'from → to', 'found in it', 'result'] as const;
 
-type ProbedStream = {
-  codec_type: string;
-  codec_name: string;
-  width?: number;
-  height?: number;
-  nb_read_packets: string;
-};
-type Probed = { streams: ProbedStream[]; format: { duration?: string; format_name: string } };
-
-/** Looks into a recording with ffprobe and compares it with what was asked for. */
-export async function checkRecording(
-  ffprobePath: string | undefined,
-  file: string,
-  expected: Expectation,
-): Promise<RecordingCheck> {
-  const size = (await stat(file).catch(() => undefined))?.size ?? 0;
-  if (size === 0) {
-    return { what: expected.what, file, facts: [], problems: ['the file is missing or empty'] };
+/** Looks into everything a job has left behind; a job without results is a line, too. */
+export async function rowsOf(tools: Tools, job: FinishedJob): Promise<DemoRow[]> {
+  const rows: DemoRow[] = [];
+  for (const result of job.results) {
+    rows.push({ what: job.what, ...(await checkResult(tools, result)) });
   }
-  const megabytes = `${(size / 1e6).toFixed(1)} MB`;
-  if (ffprobePath === undefined) {
-    return { what: expected.what, file, facts: [megabytes, 'not looked into: no ffprobe'], problems: [] };
+  if (job.problems.length > 0) {
+    const [first] = rows;
+    if (first === undefined) {
+      return [{ what: job.what, route: '', facts: [], problems: job.problems, files: [] }];
+    }
+    first.problems.push(...job.problems);
   }
-  const { stdout } = await promisify(execFile)(ffprobePath, [
-    ...['-v', 'error', '-of', 'json', '-count_packets', '-show_streams', '-show_format', file],
-  ]);
-  const probed = JSON.parse(stdout) as Probed;
-  const video = probed.streams.find((stream) => stream.codec_type === 'video');
-  const audio = probed.streams.find((stream) => stream.codec_type === 'audio');
-  const seconds = Number(probed.format.duration ?? 0);
-  const facts = [
-    megabytes,
-    `${seconds.toFixed(1)} s`,
-    ...(video === undefined
-      ? []
-      : [`${video.codec_name} ${video.width ?? 0}x${video.height ?? 0}, ${video.nb_read_packets} frames`]),
-    ...(audio === undefined ? [] : [audio.codec_name]),
-  ];
-  const problems = [
-    ...mismatch('video codec', video?.codec_name, expected.video),
-    ...mismatch('audio codec', audio?.codec_name, expected.audio),
-    ...mismatch('size', `${video?.width ?? 0}x${video?.height ?? 0}`, `${expected.width}x${expected.height}`),
-    ...(seconds < expected.minSeconds
-      ? [`${seconds.toFixed(1)} s long, expected at least ${expected.minSeconds} s`]
-      : []),
-  ];
-  return { what: expected.what, file, facts, problems };
+  return rows;
 }
 
-function mismatch(what: string, actual: string | undefined, expected: string | undefined): string[] {
-  return actual === expected ? [] : [`${what} is ${actual ?? 'none'}, expected ${expected ?? 'none'}`];
+async function checkResult(tools: Tools, result: DemoResult): Promise<Omit<DemoRow, 'what'>> {
+  const { route, files, expected } = result;
+  const findings = await Promise.all(files.map((file) => checkMedia(tools, file, expected)));
+  const problems = findings.flatMap((finding) => finding.problems);
+  return {
+    route,
+    facts: [...(files.length > 1 ? [`${files.length} files`] : []), ...(findings[0]?.facts ?? [])],
+    problems: files.length === 0 ? ['there is no file'] : [...new Set(problems)],
+    files,
+  };
 }
 
-/** The table at the end of the demo. */
-export function demoReport(checks: readonly RecordingCheck[]): string {
-  const width = Math.max(...checks.map((check) => check.what.length));
-  const lines = checks.flatMap((check) => [
-    `  ${check.problems.length === 0 ? 'ok  ' : 'FAIL'}  ${check.what.padEnd(width)}  ${check.facts.join(', ')}`,
-    `        ${' '.repeat(width)}  ${check.file}`,
-    ...check.problems.map((problem) => `        ${' '.repeat(width)}  ${problem}`),
+/** The table at the end of the demo, and where everything is. */
+export function demoReport(rows: readonly DemoRow[], links: ReadonlyMap<string, string>): string {
+  const cells = rows.map((row) => [
+    row.what,
+    row.route,
+    row.facts.join(', '),
+    row.problems.length === 0 ? 'ok' : 'FAILED',
   ]);
-  return `${lines.join('\n')}\n`;
+  const widths = HEADS.map((head, column) =>
+    Math.max(head.length, ...cells.map((line) => line[column]?.length ?? 0)),
+  );
+  const lineOf = (line: readonly string[]): string =>
+    `  ${line.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('   ')}`.trimEnd();
+  const table = [
+    lineOf(HEADS),
+    lineOf(widths.map((width) => '─'.repeat(width))),
+    ...cells.flatMap((line, index) => [
+      lineOf(index > 0 && cells[index - 1]?.[0] === line[0] ? ['', ...line.slice(1)] : line),
+      ...(rows[index]?.problems ?? []).map((problem) => `      ! ${problem}`),
+    ]),
+  ];
+  return [...table, '', ...linkLines(rows, links)].join('\n') + '\n';
+}
+
+/** On a terminal every path is a link: to the server if it plays the file, else to the file. */
+function linkLines(rows: readonly DemoRow[], links: ReadonlyMap<string, string>): string[] {
+  return rows.flatMap(({ files: [file, ...others] }) => {
+    if (file === undefined) {
+      return [];
+    }
+    const more = others.length > 0 ? `  (and ${others.length} more)` : '';
+    return [`  ${hyperlink(file, links.get(file) ?? pathToFileURL(file).href)}${more}`];
+  });
+}
+
+/** OSC 8, understood by most terminals; the others show the text. */
+function hyperlink(text: string, url: string): string {
+  return process.stdout.isTTY ? `\u001b]8;;${url}\u001b\\${text}\u001b]8;;\u001b\\` : text;
 }

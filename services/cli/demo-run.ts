@@ -1,187 +1,177 @@
-import * as livekit from '@livekit/protocol';
-import { setTimeout as delay } from 'node:timers/promises';
-import { ServiceError } from '../base/errors.ts';
-import { isEnded } from '../bus/egress-store.ts';
+import { createLogger } from '../base/logger.ts';
+import { startTemplateServer, type TemplateServer } from '../egress/template-server.ts';
 import type { ExitCode } from './command.ts';
 import { progress, say } from './console.ts';
-import { checkRecording, demoReport, type Expectation } from './demo-report.ts';
-import { DEMO_PICTURE, pushDemoStream } from './demo-source.ts';
+import { playAct, type DemoJob, type FinishedJob } from './demo-act.ts';
+import {
+  audioOnlyJob,
+  compositeJob,
+  participantJob,
+  templateJob,
+  trackCompositeJob,
+  trackJob,
+  type JobOptions,
+} from './demo-jobs.ts';
+import { recordingLinks } from './demo-links.ts';
+import { publishByRtmp, publishByWhip, type Publisher, type PublisherOptions } from './demo-publishers.ts';
+import { demoReport, rowsOf, type DemoRow } from './demo-report.ts';
+import { DEMO_PICTURE } from './demo-source.ts';
 import { LiveKitApi } from './livekit-api.ts';
-import { startRtmpPlatform } from './rtmp-platform.ts';
+import { startRecordingPlatform } from './rtmp-platform.ts';
 import type { Tools } from './tools.ts';
 import type { ServerAccess } from './twirp-client.ts';
 
 export type DemoOptions = {
   access: ServerAccess;
+  /** The server goes on after the demo, so that links to it are of use. */
+  serverStays: boolean;
   tools: Tools;
+  /** Built pages. */
+  templatesDir: string;
+  /** Length of each recording. */
   seconds: number;
   viaPlatform: boolean;
   signal: AbortSignal;
 };
 
 const ROOM = 'demo-room';
-const IDENTITY = 'demo-camera';
-const PUBLISH_TIMEOUT_MS = 30_000;
-const START_TIMEOUT_MS = 45_000;
-const FINISH_TIMEOUT_MS = 60_000;
-const POLL_MS = 250;
-/** A recording may miss the moments between the request and the first key frame. */
-const MIN_RECORDED_SHARE = 0.8;
+/** Besides the recordings themselves: start, end, three acts. */
+const OVERHEAD_SECONDS = 240;
+const ACTS = 3;
 
-/** Pushes, records twice, checks. @returns 0 when both files are what was asked for. */
+/** Two streams in, every kind of egress out, all of it checked. @returns 0 when everything is what was asked for. */
 export async function runDemo(options: DemoOptions): Promise<ExitCode> {
-  const api = new LiveKitApi(options.access);
+  const { access, tools, signal } = options;
   const startedAtMs = Date.now();
-  say(`server ${options.access.url}`);
-  const ingress = await api.createIngress({
-    name: 'demo',
-    roomName: ROOM,
-    participantIdentity: IDENTITY,
-    participantName: 'Demo camera',
-  });
-  const source = await startSource(options, ingress);
+  say(`server ${access.url}, room "${ROOM}"`);
+  const stage = new DemoStage(options);
   try {
-    const tracks = await Promise.race([publishedTracks(api, options.signal), source.failed]);
-    say(`in room "${ROOM}" after ${since(startedAtMs)}: ${tracks.map(describeTrack).join(', ')}`);
-    const files = await Promise.race([recordBoth(api, tracks, options), source.failed]);
-    const checks = await Promise.all(
-      files.map(({ location, expected }) => checkRecording(options.tools.ffprobePath, location, expected)),
-    );
-    process.stdout.write(`\n${demoReport(checks)}\n`);
-    const isWrong = checks.some((check) => check.problems.length > 0);
-    say(isWrong ? 'something is wrong, see above' : `done in ${since(startedAtMs)}`);
-    return isWrong ? 1 : 0;
+    const jobs = await stage.play();
+    const rows = await stage.end();
+    for (const [index, job] of jobs.entries()) {
+      progress(`  decoding what was recorded, ${index + 1} of ${jobs.length}`);
+      rows.push(...(await rowsOf(tools, job)));
+    }
+    progress('');
+    const files = rows.flatMap((row) => row.files);
+    const links = options.serverStays ? await recordingLinks(access, files) : new Map<string, string>();
+    process.stdout.write(`\n${demoReport(rows, links)}\n`);
+    if (options.serverStays) {
+      say(`play the recordings in a browser: ${access.url}/`);
+    }
+    const failed = rows.filter((row) => row.problems.length > 0).length;
+    const took = `${((Date.now() - startedAtMs) / 1000).toFixed(0)} s`;
+    say(failed === 0 ? `all ${rows.length} ok, in ${took}` : `${failed} of ${rows.length} FAILED, see above`);
+    return failed === 0 ? 0 : 1;
+  } catch (error) {
+    progress('');
+    throw signal.aborted ? signal.reason : error;
   } finally {
-    await source.stop();
-    await api.deleteIngress(ingress.ingressId).catch(() => undefined);
+    await stage.close();
   }
 }
 
-type Source = { failed: Promise<never>; stop(): Promise<void> };
+/** Who streams into the room, and what is recorded of them. */
+class DemoStage {
+  readonly #options: DemoOptions;
+  readonly #api: LiveKitApi;
+  readonly #publishers: Publisher[] = [];
+  readonly #logger = createLogger({ level: 'error' });
+  #pages: TemplateServer | undefined;
 
-async function startSource(options: DemoOptions, ingress: livekit.IngressInfo): Promise<Source> {
-  // 127.0.0.1 instead of the name: the fallback ffmpeg from npm crashes on host names.
-  const target = `${ingress.url.replace('//localhost', '//127.0.0.1')}/${ingress.streamKey}`;
-  const platform = options.viaPlatform
-    ? await startRtmpPlatform({ program: process.argv[1] ?? '', pushUrl: target })
-    : undefined;
-  say(
-    platform === undefined
-      ? `ffmpeg pushes 720p30 H.264 + AAC to ${ingress.url}`
-      : `ffmpeg pushes 720p30 H.264 + AAC to node-media-server, which pushes on to ${ingress.url}`,
-  );
-  const push = pushDemoStream({
-    ffmpegPath: options.tools.ffmpegPath,
-    url: platform?.publishUrl ?? target,
-    maxSeconds: options.seconds + (PUBLISH_TIMEOUT_MS + START_TIMEOUT_MS) / 1000,
-  });
-  const failed = push.ended.then(({ lastWords }): never => {
-    throw new ServiceError('unavailable', `the stream ended early: ${lastWords.trim() || 'no reason given'}`);
-  });
-  failed.catch(() => undefined);
-  return {
-    failed,
-    async stop() {
-      await push.stop();
-      await platform?.close();
-    },
-  };
-}
+  constructor(options: DemoOptions) {
+    this.#options = options;
+    this.#api = new LiveKitApi(options.access);
+  }
 
-function publishedTracks(api: LiveKitApi, signal: AbortSignal): Promise<livekit.TrackInfo[]> {
-  return poll(PUBLISH_TIMEOUT_MS, `no track appeared in room "${ROOM}"`, signal, async () => {
-    const participants = await api.listParticipants(ROOM).catch(() => []);
-    const tracks = participants.find(({ identity }) => identity === IDENTITY)?.tracks ?? [];
-    const kinds = new Set(tracks.map((track) => track.type));
-    return kinds.has(livekit.TrackType.VIDEO) && kinds.has(livekit.TrackType.AUDIO) ? tracks : undefined;
-  });
-}
-
-type Job = { egressId: string; expected: Expectation };
-
-/** Starts both recordings, waits, stops them. Resolves with the files. */
-async function recordBoth(
-  api: LiveKitApi,
-  tracks: livekit.TrackInfo[],
-  { seconds, tools, signal }: DemoOptions,
-): Promise<(Job & { location: string })[]> {
-  const { width, height } = DEMO_PICTURE;
-  const expected = { video: 'h264', width, height, minSeconds: seconds * MIN_RECORDED_SHARE };
-  const video = tracks.find((track) => track.type === livekit.TrackType.VIDEO);
-  const jobs: Job[] = [];
-  if (tools.chromiumPath === undefined) {
-    say('without Chromium there is no room composite; recording the track only');
-  } else {
-    const { egressId } = await api.startRoomComposite({
-      roomName: ROOM,
-      layout: 'grid',
-      fileOutputs: [{ filepath: 'demo/{room_name}-{time}-composite.mp4' }],
+  /** Publishes and records, in acts that two cores can carry. */
+  async play(): Promise<FinishedJob[]> {
+    const { seconds, tools, templatesDir, viaPlatform, signal } = this.#options;
+    this.#pages = await startTemplateServer({ rootDir: templatesDir, port: 0, logger: this.#logger });
+    const publishing: PublisherOptions = {
+      ...{ api: this.#api, room: ROOM, tools, signal },
+      maxSeconds: ACTS * seconds + OVERHEAD_SECONDS,
+    };
+    const camera = await publishByRtmp({ ...publishing, viaPlatform });
+    this.#publishers.push(camera);
+    const run: JobOptions = {
+      ...{ api: this.#api, room: ROOM, seconds },
+      folder: `demo/${new Date().toISOString().slice(0, 19).replaceAll(':', '')}`,
+    };
+    const { chromiumPath } = tools;
+    if (chromiumPath === undefined) {
+      say('without Chromium there is no WHIP publisher and no page to record: only what needs none');
+      return this.#act('recording tracks and sound', [
+        cameraTrackJob(run, camera),
+        audioOnlyJob(run),
+        trackCompositeJob(run, camera),
+      ]);
+    }
+    const pageUrl = `${this.#pages.baseUrl}/whip-demo/`;
+    const browser = await publishByWhip({
+      ...publishing,
+      ...{ browserPath: chromiumPath, pageUrl, logger: this.#logger },
     });
-    jobs.push({ egressId, expected: { what: 'room composite', audio: 'aac', ...expected } });
+    this.#publishers.push(browser);
+    return [
+      ...(await this.#compositeAct(run, camera, browser)),
+      ...(await this.#act('recording the room with a page of our own', [
+        templateJob(run, `${this.#pages.baseUrl}/starter/`),
+      ])),
+      ...(await this.#act('recording one participant, and two tracks as one file', [
+        participantJob(run, browser),
+        trackCompositeJob(run, camera),
+      ])),
+    ];
   }
-  const { egressId } = await api.startTrack({
-    roomName: ROOM,
-    trackId: video?.sid ?? '',
-    output: { case: 'file', value: { filepath: 'demo/{room_name}-{time}-track.mp4' } },
-  });
-  jobs.push({ egressId, expected: { what: 'camera track, untouched', audio: undefined, ...expected } });
 
-  const { EGRESS_ACTIVE, EGRESS_COMPLETE } = livekit.EgressStatus;
-  await Promise.all(jobs.map((job) => reach(api, job, START_TIMEOUT_MS, EGRESS_ACTIVE, signal)));
-  say(`recording for ${seconds} s: ${jobs.map((job) => job.expected.what).join(' and ')}`);
-  for (let second = seconds; second > 0; second -= 1) {
-    progress(`  ${second} s left`);
-    await delay(1000, undefined, { signal });
-  }
-  progress('');
-  await Promise.all(jobs.map((job) => api.stopEgress(job.egressId)));
-  say('stopping; the files are being finished');
-  const ended = await Promise.all(
-    jobs.map((job) => reach(api, job, FINISH_TIMEOUT_MS, EGRESS_COMPLETE, signal)),
-  );
-  return jobs.map((job, index) => ({ ...job, location: ended[index]?.fileResults[0]?.location ?? '' }));
-}
-
-/** Waits for a status. @throws ServiceError when the job ends in another one. */
-function reach(
-  api: LiveKitApi,
-  { egressId, expected: { what } }: Job,
-  timeoutMs: number,
-  status: livekit.EgressStatus,
-  signal: AbortSignal,
-): Promise<livekit.EgressInfo> {
-  return poll(timeoutMs, `${what}: not ${livekit.EgressStatus[status]} in time`, signal, async () => {
-    const [info] = await api.listEgress({ egressId });
-    if (info !== undefined && isEnded(info.status) && info.status !== status) {
-      const reason = info.error || info.details;
-      throw new ServiceError('aborted', `${what}: ${livekit.EgressStatus[info.status]}: ${reason}`);
+  async #compositeAct(run: JobOptions, camera: Publisher, browser: Publisher): Promise<FinishedJob[]> {
+    const platform = await startRecordingPlatform({ program: process.argv[1] ?? '' });
+    try {
+      return await this.#act(
+        'recording the room to MP4, HLS, images and two RTMP platforms; the sound; two tracks',
+        [
+          compositeJob(run, platform),
+          audioOnlyJob(run),
+          cameraTrackJob(run, camera),
+          trackJob(run, browser.audio, {
+            route: `sound of ${browser.identity} → OGG`,
+            name: 'browser-sound.ogg',
+            expected: { audio: 'opus' },
+          }),
+        ],
+      );
+    } finally {
+      await platform.close();
     }
-    return info?.status === status ? info : undefined;
-  });
-}
-
-async function poll<T>(
-  timeoutMs: number,
-  failure: string,
-  signal: AbortSignal,
-  attempt: () => Promise<T | undefined>,
-): Promise<T> {
-  const deadlineMs = Date.now() + timeoutMs;
-  while (Date.now() < deadlineMs) {
-    const result = await attempt();
-    if (result !== undefined) {
-      return result;
-    }
-    await delay(POLL_MS, undefined, { signal });
   }
-  throw new ServiceError('deadline_exceeded', `${failure} (${timeoutMs / 1000} s)`);
+
+  async #act(title: string, jobs: DemoJob[]): Promise<FinishedJob[]> {
+    const signals = [this.#options.signal, ...this.#publishers.map(({ lost }) => lost)];
+    const signal = AbortSignal.any(signals);
+    try {
+      const { seconds } = this.#options;
+      return await playAct({ api: this.#api, title: `${title}, for ${seconds} s`, jobs, seconds, signal });
+    } catch (error) {
+      throw signal.aborted ? signal.reason : error;
+    }
+  }
+
+  /** Ends the streams in order. @returns their lines in the table. */
+  async end(): Promise<DemoRow[]> {
+    return Promise.all(this.#publishers.map((publisher) => publisher.end()));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#publishers.map((publisher) => publisher.close()));
+    await this.#pages?.close();
+  }
 }
 
-function describeTrack(track: livekit.TrackInfo): string {
-  const size = track.width > 0 ? ` ${track.width}x${track.height}` : '';
-  return `${track.mimeType}${size}`;
-}
-
-function since(startedAtMs: number): string {
-  return `${((Date.now() - startedAtMs) / 1000).toFixed(1)} s`;
+function cameraTrackJob(run: JobOptions, camera: Publisher): DemoJob {
+  return trackJob(run, camera.video, {
+    route: `picture of ${camera.identity} → MP4`,
+    name: 'camera-track.mp4',
+    expected: { video: { codec: 'h264', width: DEMO_PICTURE.width, height: DEMO_PICTURE.height } },
+  });
 }

@@ -1,22 +1,24 @@
+import path from 'node:path';
+import { ServiceError } from '../base/errors.ts';
 import { createLogger } from '../base/logger.ts';
 import { integerFlag, parseFlags, UsageError, type CliCommand } from './command.ts';
-import { compose, type RunningSluice } from './compose.ts';
+import { compose, DIST_DIR, type RunningSluice } from './compose.ts';
 import { CONFIG_FLAGS, CONFIG_FLAGS_USAGE, loadFromFlags } from './config-flags.ts';
 import { say } from './console.ts';
 import { runDemo } from './demo-run.ts';
 import { untilSignal } from './signals.ts';
 import { findTools } from './tools.ts';
 
-const DEFAULT_SECONDS = 10;
+const DEFAULT_SECONDS = 8;
 
-/** The main job from end to end, through nothing but LiveKit's protocol: RTMP in, room, two recordings out. */
+/** All of Sluice from end to end, through nothing but LiveKit's protocol: RTMP and WHIP in, room, every egress out. */
 export const demoCommand: CliCommand = {
   name: 'demo',
-  summary: 'stream a test picture into a room, record it twice, check the files',
+  summary: 'stream into a room by RTMP and WHIP, record and restream it in every way, check the results',
   usage: `demo [--url http://127.0.0.1:7880] [--seconds N] [--via-platform] [flags]
   --url URL           use this server; default: the one running here, else start one for the demo
-  --seconds N         length of the recordings (default ${DEFAULT_SECONDS})
-  --via-platform      send the stream through node-media-server, which pushes it on like a streaming platform
+  --seconds N         length of each recording (default ${DEFAULT_SECONDS})
+  --via-platform      send the RTMP stream through node-media-server, which pushes it on like a streaming platform
 ${CONFIG_FLAGS_USAGE}`,
   async run(args) {
     const flags = parseFlags(args, {
@@ -34,7 +36,9 @@ ${CONFIG_FLAGS_USAGE}`,
     const logger = createLogger({ level: 'error' });
     const tools = await findTools(logger);
     const abort = new AbortController();
-    void untilSignal().received.then(() => abort.abort());
+    void untilSignal().received.then(() =>
+      abort.abort(new ServiceError('canceled', 'the demo was interrupted')),
+    );
     const url = flags.url ?? `http://127.0.0.1:${loaded.config.port}`;
     let own: RunningSluice | undefined;
     if (flags.url === undefined && !(await isRunning(url))) {
@@ -53,7 +57,9 @@ ${CONFIG_FLAGS_USAGE}`,
       const access = { url: own?.urls.api ?? url, apiKey: pair[0], apiSecret: pair[1] };
       return await runDemo({
         access,
+        serverStays: own === undefined,
         tools,
+        templatesDir: path.join(DIST_DIR, 'templates'),
         seconds,
         viaPlatform: flags['via-platform'] === true,
         signal: abort.signal,

@@ -6,6 +6,7 @@ declare module 'node-media-server' {
       bind: string;
       rtmp: { port: number };
       store?: { path: string };
+      record?: { path: string };
       auth?: { play: boolean; publish: boolean };
     });
     readonly relayServer: {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createConnection, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -9,32 +9,73 @@ import { ServiceError } from '../base/errors.ts';
 import { integerFlag, parseFlags, UsageError, type CliCommand } from './command.ts';
 import { untilSignal } from './signals.ts';
 
-/**
- * node-media-server as the streaming platform next door: encoders publish to it, and it pushes on to Sluice with
- * its own RTMP client. It is one instance per process by design and writes into its working folder, so it always
- * runs in a process and a folder of its own. Sluice's own listener does not use it (docs/decisions).
- */
-export type RtmpPlatform = {
-  /** Where an encoder publishes; whatever arrives is pushed on. */
-  publishUrl: string;
-  close(): Promise<void>;
-};
-
 const PUSH_URL_VARIABLE = 'SLUICE_PLATFORM_PUSH_URL';
 const STREAM_PATH = '/live/source';
+const RECORDINGS = 'recordings';
 const START_TIMEOUT_MS = 15_000;
+const STOP_TIMEOUT_MS = 5000;
+
+/** Where an encoder publishes; whatever arrives is pushed on to Sluice with node-media-server's own RTMP client. */
+export type RtmpPlatform = { publishUrl: string; close(): Promise<void> };
 
 /** Starts the platform on a free port of 127.0.0.1. @throws ServiceError unavailable when it does not come up. */
 export async function startRtmpPlatform(options: {
   program: string;
   pushUrl: string;
 }): Promise<RtmpPlatform> {
+  // The address holds a stream key: the environment is not shown to other users, the command line is.
+  const { port, close } = await spawnPlatform(options.program, [], { [PUSH_URL_VARIABLE]: options.pushUrl });
+  return { publishUrl: `rtmp://127.0.0.1:${port}${STREAM_PATH}`, close };
+}
+
+/** A platform that takes streams and keeps them, as YouTube and Twitch do. */
+export type RecordingPlatform = {
+  /** @param path for example `youtube/my-key`. */
+  url(path: string): string;
+  /** Ends it, which finishes its recordings. Idempotent. */
+  stop(): Promise<void>;
+  /** FLV files of what was published at the path, in order; complete after `stop`, gone after `close`. */
+  recordings(path: string): Promise<string[]>;
+  close(): Promise<void>;
+};
+
+/** @throws ServiceError unavailable when it does not come up. */
+export async function startRecordingPlatform(options: { program: string }): Promise<RecordingPlatform> {
+  const { port, folder, stop, close } = await spawnPlatform(options.program, ['--record'], {});
+  return {
+    url: (streamPath) => `rtmp://127.0.0.1:${port}/${streamPath}`,
+    stop,
+    async recordings(streamPath) {
+      const place = path.join(folder, RECORDINGS, streamPath);
+      const names = await readdir(place).catch(() => []);
+      return names.sort().map((name) => path.join(place, name));
+    },
+    close,
+  };
+}
+
+type PlatformProcess = {
+  port: number;
+  folder: string;
+  stop: () => Promise<void>;
+  close: () => Promise<void>;
+};
+
+/**
+ * node-media-server as the streaming platform next door. It is one instance per process by design and writes into
+ * its working folder, so it always runs in a process and a folder of its own. Sluice's own listener does not use it
+ * (docs/decisions).
+ */
+async function spawnPlatform(
+  program: string,
+  flags: string[],
+  environment: Record<string, string>,
+): Promise<PlatformProcess> {
   const port = await freePort();
   const folder = await mkdtemp(path.join(tmpdir(), 'sluice-platform-'));
-  const child = spawn(process.execPath, [options.program, 'rtmp-platform', '--port', String(port)], {
+  const child = spawn(process.execPath, [program, 'rtmp-platform', '--port', String(port), ...flags], {
     cwd: folder,
-    // The address holds a stream key: the environment is not shown to other users, the command line is.
-    env: { ...process.env, [PUSH_URL_VARIABLE]: options.pushUrl },
+    env: { ...process.env, ...environment },
     stdio: ['ignore', 'ignore', 'ignore'],
     detached: true,
   });
@@ -42,11 +83,14 @@ export async function startRtmpPlatform(options: {
     child.once('close', () => resolve());
     child.once('error', () => resolve());
   });
-  const close = async (): Promise<void> => {
+  const stop = async (): Promise<void> => {
     child.kill('SIGTERM');
-    await Promise.race([exited, delay(5000)]);
+    await Promise.race([exited, delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
     child.kill('SIGKILL');
     await exited;
+  };
+  const close = async (): Promise<void> => {
+    await stop();
     await rm(folder, { recursive: true, force: true });
   };
   const deadlineMs = Date.now() + START_TIMEOUT_MS;
@@ -57,24 +101,32 @@ export async function startRtmpPlatform(options: {
     }
     await delay(100);
   }
-  return { publishUrl: `rtmp://127.0.0.1:${port}${STREAM_PATH}`, close };
+  return { port, folder, stop, close };
 }
 
-/** The child process of `startRtmpPlatform`. */
+/** The child process of the platforms above. */
 export const rtmpPlatformCommand: CliCommand = {
   name: 'rtmp-platform',
   summary: 'run node-media-server as an independent RTMP platform (used by demo and tests)',
-  usage: `rtmp-platform --port N   (environment: ${PUSH_URL_VARIABLE})`,
+  usage: `rtmp-platform --port N [--record]
+  --record            keep what is published in ./${RECORDINGS}/
+  ${PUSH_URL_VARIABLE}   (environment) push what is published at ${STREAM_PATH} on to this address`,
   async run(args) {
-    const port = integerFlag('port', parseFlags(args, { port: { type: 'string' } }).port, 1, 65_535);
+    const flags = parseFlags(args, { port: { type: 'string' }, record: { type: 'boolean' } });
+    const port = integerFlag('port', flags.port, 1, 65_535);
     const pushUrl = process.env[PUSH_URL_VARIABLE];
-    if (port === undefined || pushUrl === undefined) {
-      throw new UsageError(`--port and ${PUSH_URL_VARIABLE} are needed`);
+    if (port === undefined || (pushUrl === undefined && flags.record !== true)) {
+      throw new UsageError(`--port and one of --record and ${PUSH_URL_VARIABLE} are needed`);
     }
     const signal = untilSignal();
-    const server = new NodeMediaServer({ bind: '127.0.0.1', rtmp: { port }, store: { path: './data' } });
+    const server = new NodeMediaServer({
+      bind: '127.0.0.1',
+      rtmp: { port },
+      store: { path: './data' },
+      ...(flags.record === true ? { record: { path: `./${RECORDINGS}` } } : {}),
+    });
     server.on('postPublish', (session) => {
-      if (session.streamPath === STREAM_PATH) {
+      if (pushUrl !== undefined && session.streamPath === STREAM_PATH) {
         server.relayServer.addTask({ url: pushUrl, mode: 'push', streamPath: STREAM_PATH, reconnect: false });
       }
     });

@@ -42,8 +42,9 @@ export async function publishByWhip(target: {
     return {
       connection,
       async stop() {
-        connection.close();
+        // First of all: a connection that is closed ends the session, too.
         const { status } = await fetch(session, { method: 'DELETE', headers: { authorization } });
+        connection.close();
         return status;
       },
     };
