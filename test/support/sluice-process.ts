@@ -142,7 +142,10 @@ async function announcedUrl(
 }
 
 /** Children inherit the environment, so the marker finds them even after their parent ended. Linux only. */
-async function processesMarked(marker: string, except: number): Promise<{ pid: number; command: string }[]> {
+export async function processesMarked(
+  marker: string,
+  except: number,
+): Promise<{ pid: number; command: string }[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   const found: { pid: number; command: string }[] = [];
   for (const pid of pids) {
