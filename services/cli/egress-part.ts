@@ -45,6 +45,7 @@ export async function startEgressPart(options: EgressPartOptions): Promise<Egres
     cpuCost: cpuCostOf(config),
     maxCpuUtilization: config.egress.max_cpu_utilization,
     warmHandlers: config.egress.warm_handlers,
+    warmBrowsers: config.egress.warm_browsers,
     twitchIngest: config.egress.twitch_ingest,
   });
   options.parts.add('egress', {

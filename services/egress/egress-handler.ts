@@ -1,10 +1,11 @@
 import { ServiceError } from '../base/errors.ts';
 import { createLogger, type LogLevel } from '../base/logger.ts';
 import { connectParent, type ParentLink } from '../base/process/ipc.ts';
+import { SpareBrowser } from './browser/spare-browser.ts';
 import { EgressRecord, decodeInfo, encodeInfo } from './egress-record.ts';
 import { EgressSession } from './egress-session.ts';
 import type { FromHandler, HandlerJob, ToHandler } from './handler-messages.ts';
-import { createSource } from './sources/create-source.ts';
+import { sourcesWith } from './sources/create-source.ts';
 import { createStorage } from './uploads/storage.ts';
 
 /**
@@ -14,10 +15,14 @@ import { createStorage } from './uploads/storage.ts';
 const EXIT_TIMEOUT_MS = 5_000;
 
 let session: EgressSession | undefined;
+const spareBrowser = new SpareBrowser();
 
 const parent: ParentLink<FromHandler> = connectParent<ToHandler, FromHandler>({
   onMessage: (message) => {
     switch (message.type) {
+      case 'warm_browser':
+        spareBrowser.warmUp(message.browser, createLogger({ name: 'egress-handler' }));
+        return;
       case 'stop':
         session?.stop(message.reason);
         return;
@@ -34,19 +39,21 @@ const parent: ParentLink<FromHandler> = connectParent<ToHandler, FromHandler>({
         }
     }
   },
-  onParentGone: () => {
-    if (session === undefined) {
-      process.exit(0);
-    }
-    session.stop('killed');
-  },
+  onParentGone: end,
 });
 
 // The service decides about Ctrl-C; a signal to this process alone means "finish what you have".
 process.on('SIGINT', () => undefined);
-process.on('SIGTERM', () => {
-  session?.stop('killed');
-});
+process.on('SIGTERM', end);
+
+/** A job finishes what it has; a process that still waits for one has nothing to finish. */
+function end(): void {
+  if (session !== undefined) {
+    session.stop('killed');
+    return;
+  }
+  void spareBrowser.close().finally(() => process.exit(0));
+}
 
 async function updateStream(requestId: number, add: string[], remove: string[]): Promise<void> {
   try {
@@ -76,7 +83,7 @@ async function runJob(job: HandlerJob): Promise<void> {
     workDir: job.workDir,
     rescueDir: job.rescueDir,
     createStorage,
-    createSource,
+    createSource: sourcesWith(spareBrowser.open),
     logger,
     onSpool: (spool, track) => {
       parent.send({ type: 'spool', spool, track });

@@ -20,7 +20,7 @@ import { sourceTypeOf } from './egress-record.ts';
 import { assertPossible, resolveStreamUrls } from './egress-validation.ts';
 import { InfoReporter } from './info-reporter.ts';
 import { recorderToken } from './recorder-token.ts';
-import { SpareHandler } from './spare-handler.ts';
+import { SpareHandlers } from './spare-handlers.ts';
 
 const CREATE_TIMEOUT_MS = 15_000;
 const DEFAULT_START_SIGNAL_TIMEOUT_MS = 30_000;
@@ -52,6 +52,8 @@ export type EgressServiceOptions = {
   trackWaitMs?: number;
   /** Handler processes kept ready for the next jobs: 0 (default) or 1. */
   warmHandlers?: number;
+  /** The same with a browser, for jobs that need one: 0 (default) or 1. */
+  warmBrowsers?: number;
   /** Address that twitch://KEY stands for, with {stream_key} in it; '' = refused. */
   twitchIngest?: string;
 };
@@ -59,8 +61,8 @@ export type EgressServiceOptions = {
 export type EgressService = {
   /** Running jobs by id, with their process; for status pages and tests. */
   jobs(): { egressId: string; status: EgressStatus; handlerPid: number | undefined }[];
-  /** The process that waits for the next job. */
-  sparePid(): number | undefined;
+  /** The processes that wait for the next jobs. */
+  sparePids(): number[];
   /** Takes no new jobs and waits until the running ones have ended by themselves and are stored. */
   drain(): Promise<void>;
   /** Takes no new jobs, ends the running ones and waits until their recordings are stored. Idempotent. */
@@ -82,7 +84,7 @@ class Service implements EgressService {
   readonly #cost: CpuCost;
   readonly #running = new Map<string, Running>();
   readonly #cleaning = new Set<Promise<void>>();
-  readonly #spare: SpareHandler;
+  readonly #spares: SpareHandlers;
   #unserve: Unregister | undefined;
   #isDraining = false;
   #closing: Promise<void> | undefined;
@@ -91,12 +93,8 @@ class Service implements EgressService {
     this.#options = options;
     this.#cost = { ...DEFAULT_CPU_COST, ...options.cpuCost };
     this.#admission = new Admission(options.cores ?? availableParallelism(), options.maxCpuUtilization);
-    this.#spare = new SpareHandler({
-      handlerEntry: options.handlerEntry,
-      maxRssBytes: options.maxHandlerRssBytes ?? DEFAULT_MAX_HANDLER_RSS_BYTES,
-      logger: options.logger,
-      keep: options.warmHandlers ?? 0,
-    });
+    const maxRssBytes = options.maxHandlerRssBytes ?? DEFAULT_MAX_HANDLER_RSS_BYTES;
+    this.#spares = new SpareHandlers({ ...options, maxRssBytes, chromiumPath: options.tools.chromiumPath });
   }
 
   async open(): Promise<void> {
@@ -106,7 +104,7 @@ class Service implements EgressService {
       affinity: (request) =>
         this.#isDraining ? AFFINITY.refused : this.#admission.affinity(this.#costOf(request)),
     });
-    this.#spare.refill();
+    this.#spares.refill();
   }
 
   jobs(): { egressId: string; status: EgressStatus; handlerPid: number | undefined }[] {
@@ -117,13 +115,13 @@ class Service implements EgressService {
     }));
   }
 
-  sparePid(): number | undefined {
-    return this.#spare.pid;
+  sparePids(): number[] {
+    return this.#spares.pids;
   }
 
   async drain(): Promise<void> {
     this.#isDraining = true;
-    await Promise.all([this.#unserve?.(), this.#spare.close()]);
+    await Promise.all([this.#unserve?.(), this.#spares.close()]);
     await Promise.all([...this.#running.values()].map(({ job }) => job.ended));
     await Promise.all(this.#cleaning);
   }
@@ -236,7 +234,7 @@ class Service implements EgressService {
     const job = new EgressJob({
       egress,
       info,
-      takeHandler: (onMessage) => this.#spare.take(onMessage),
+      takeHandler: (onMessage) => this.#spares.take(egress, onMessage),
       tmpDir,
       rescueDir: path.join(path.resolve(this.#options.storage.recordingsDir), 'undelivered'),
       logger,
@@ -252,7 +250,7 @@ class Service implements EgressService {
         reporter.report(update);
         // Not before: the job that is starting needs the processor now.
         if (update.status >= EgressStatus.EGRESS_ACTIVE) {
-          this.#spare.refill();
+          this.#spares.refill();
         }
       },
     });

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../base/errors.ts';
 import type { EndReason, FileKind, ValidatedEgress } from '../model/egress.ts';
+import type { BrowserWish } from './browser/spare-browser.ts';
 import type { SegmentNames } from './outputs/segment-names.ts';
 
 /** Everything a handler process needs; sent once, over IPC, so that secrets are in no command line or environment. */
@@ -59,6 +60,8 @@ export type TrackFacts = {
 };
 
 export type ToHandler =
+  /** Before the job: a browser it will probably need. */
+  | { type: 'warm_browser'; browser: BrowserWish }
   | { type: 'start'; job: HandlerJob }
   | { type: 'stop'; reason: EndReason }
   /** Answered by `stream_updated` with the same requestId. */

@@ -1,6 +1,12 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import path from 'node:path';
 import type { Logger } from '../base/logger.ts';
 import { superviseChild, type SupervisedChild } from '../base/process/supervisor.ts';
+import type { BrowserWish } from './browser/spare-browser.ts';
 import type { FromHandler, ToHandler } from './handler-messages.ts';
+
+/** For a browser to end; a process without one ends at once. */
+const END_TIMEOUT_MS = 5_000;
 
 export type HandlerProcess = SupervisedChild<ToHandler>;
 
@@ -11,13 +17,12 @@ export type SpareHandlerOptions = {
   logger: Logger;
   /** How many wait: 0 = none, every job starts its own. */
   keep: number;
-  /** Prepares a spare while it waits; the result is told when the process is gone. */
-  warmUp?: (handler: HandlerProcess) => { gone: () => Promise<void> };
+  /** The browser that waits with the process; its profile gets a folder of its own below `tmpDir`. */
+  browser?: () => BrowserWish;
 };
 
 type Listener = (message: FromHandler) => void;
-type Started = { handler: HandlerProcess; listen: (listener: Listener) => void };
-type Spare = Started & { removed: Promise<void> };
+type Spare = { handler: HandlerProcess; listen: (listener: Listener) => void };
 
 /**
  * Loading a handler's modules takes longer than joining a room. So one process waits, loaded, for the next job; it is
@@ -26,7 +31,7 @@ type Spare = Started & { removed: Promise<void> };
 export class SpareHandler {
   readonly #options: SpareHandlerOptions;
   #spare: Spare | undefined;
-  #closed = false;
+  #closing: Promise<void> | undefined;
 
   constructor(options: SpareHandlerOptions) {
     this.#options = options;
@@ -39,23 +44,18 @@ export class SpareHandler {
 
   /** Starts a process unless one waits. Call it when there is time: starting takes half a second of a core. */
   refill(): void {
-    if (this.#options.keep === 0 || this.#spare !== undefined || this.#closed) {
+    const { keep, browser, logger } = this.#options;
+    if (keep === 0 || this.#spare !== undefined || this.#closing !== undefined) {
       return;
     }
-    const started = start(this.#options);
-    const { handler } = started;
-    const warm = this.#options.warmUp?.(handler);
-    const removed = handler.exited.then(async (exit) => {
+    const spare = start(this.#options, browser?.());
+    this.#spare = spare;
+    void spare.handler.exited.then(({ cause }) => {
       if (this.#spare === spare) {
         this.#spare = undefined;
-        if (!this.#closed) {
-          this.#options.logger.warn({ cause: exit.cause }, 'spare egress handler ended');
-        }
+        logger.warn({ cause }, 'spare egress handler ended');
       }
-      await warm?.gone();
     });
-    const spare: Spare = { ...started, removed };
-    this.#spare = spare;
   }
 
   /** The waiting process, or a new one; it belongs to the caller from now on. */
@@ -67,19 +67,19 @@ export class SpareHandler {
   }
 
   /** Ends the waiting process and keeps none from now on. Idempotent. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    const spare = this.#spare;
-    if (spare !== undefined) {
-      void spare.handler.kill(0);
-      await spare.removed;
-    }
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      const spare = this.#spare;
+      this.#spare = undefined;
+      await spare?.handler.kill(END_TIMEOUT_MS);
+    })();
+    return this.#closing;
   }
 }
 
-function start({ handlerEntry, maxRssBytes, logger }: SpareHandlerOptions): Started {
+function start({ handlerEntry, maxRssBytes, logger }: SpareHandlerOptions, browser?: BrowserWish): Spare {
   let listener: Listener = () => undefined;
-  const handler = superviseChild<ToHandler, FromHandler>({
+  const child = superviseChild<ToHandler, FromHandler>({
     entry: handlerEntry,
     name: 'egress handler',
     logger,
@@ -89,9 +89,49 @@ function start({ handlerEntry, maxRssBytes, logger }: SpareHandlerOptions): Star
     },
   });
   return {
-    handler,
+    handler: browser === undefined ? child : withBrowser(child, browser, logger),
     listen: (next) => {
       listener = next;
     },
   };
+}
+
+/** The process counts as gone when the folder of its browser is gone as well. */
+function withBrowser(child: HandlerProcess, wish: BrowserWish, logger: Logger): HandlerProcess {
+  const warmed = warmUp(child, wish).catch((error: unknown) => {
+    logger.warn({ err: error }, 'no spare browser');
+    return undefined;
+  });
+  const exited = child.exited.then(async (exit) => {
+    const folder = await warmed;
+    if (folder !== undefined) {
+      await rm(folder, { recursive: true, force: true, maxRetries: 3 }).catch((error: unknown) => {
+        logger.warn({ err: error }, 'folder of a browser not removed');
+      });
+    }
+    return exit;
+  });
+  return {
+    pid: child.pid,
+    ready: child.ready,
+    exited,
+    send: (message) => {
+      child.send(message);
+    },
+    kill: (graceMs) => {
+      void child.kill(graceMs);
+      return exited;
+    },
+  };
+}
+
+async function warmUp(child: HandlerProcess, wish: BrowserWish): Promise<string> {
+  const tmpDir = await mkdtemp(path.join(wish.tmpDir, 'spare-'));
+  child.ready.then(
+    () => {
+      child.send({ type: 'warm_browser', browser: { ...wish, tmpDir } });
+    },
+    () => undefined,
+  );
+  return tmpDir;
 }

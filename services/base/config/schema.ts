@@ -116,6 +116,12 @@ const egressSchema = z.strictObject({
     .describe(
       'Processes kept ready for the next job (0 or 1, about 65 MB): a track starts in half the time.',
     ),
+  warm_browsers: z
+    .int()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe('Browsers kept ready, each in one more such process (0 or 1): a page starts in half the time.'),
   twitch_ingest: z
     .string()
     .regex(/^(rtmps?:\/\/[^\s]*\{stream_key\}.*)?$/, 'an RTMP address with {stream_key} in it')

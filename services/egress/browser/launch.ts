@@ -33,6 +33,8 @@ export type BrowserEvents = {
 export type BrowserProcess = {
   readonly browser: Browser;
   readonly pid: number;
+  /** Of the tab that getDisplayMedia captures without a picker. */
+  readonly captureTabTitle: string;
   readonly events: SafeEmitter<BrowserEvents>;
   /** Ends every process of the browser and removes its profile. Idempotent. */
   close(): Promise<void>;
@@ -105,6 +107,7 @@ export async function launchBrowser(options: BrowserOptions): Promise<BrowserPro
   return {
     browser,
     pid,
+    captureTabTitle: options.captureTabTitle,
     events,
     close() {
       closing ??= closeBrowser(browser, pid, exited, logger).finally(removeProfile);

@@ -5,6 +5,7 @@ import { mediaOf, type WebJob } from '../../model/egress-plan.ts';
 import type { TrackFormat } from '../../model/packet.ts';
 import type { Encoding } from '../../model/presets.ts';
 import { connectRoom } from '../../rtc-client/room-client.ts';
+import type { OpenBrowser } from '../browser/spare-browser.ts';
 import type { HandlerTools, TrackFacts } from '../handler-messages.ts';
 import { createMediaSource } from './media-source.ts';
 import { createPageSource } from './page-source.ts';
@@ -31,47 +32,51 @@ export type CreateSource = (
   logger: Logger,
 ) => OpenedSource;
 
-export const createSource: CreateSource = (egress, tools, workDir, logger) => {
-  const { job, encoding, token, wsUrl } = egress;
-  if (encoding === null) {
-    const { trackId } = job;
-    const { trackWaitMs } = tools;
-    const source = createTrackSource({ trackId, wsUrl, token, trackWaitMs, connect: connectRoom, logger });
-    return { source, facts: () => source.facts, wants: () => true, expectedFormats: [] };
-  }
-  if (job.kind === 'media') {
-    const { trackWaitMs: waitMs, ffmpegPath } = tools;
-    const connect = connectRoom;
-    const source = createMediaSource({ job, encoding, wsUrl, token, waitMs, ffmpegPath, connect, logger });
-    const expectedFormats = mediaOf(job) === 'video' ? [] : [audioFormatOf(encoding)];
-    return { source, facts: () => source.facts, wants: () => true, expectedFormats };
-  }
-  const { media } = job;
-  const source = createPageSource({
-    target: pageTarget(job, egress),
-    width: encoding.width,
-    height: encoding.height,
-    framerate: encoding.framerate,
-    videoBitrateKbps: encoding.videoBitrateKbps,
-    keyFrameIntervalS: encoding.keyFrameIntervalS,
-    audioCodec: media === 'video' ? 'none' : encoding.audioCodec,
-    audioBitrateKbps: encoding.audioBitrateKbps,
-    audioSampleRateHz: encoding.audioSampleRateHz,
-    awaitStartSignal: job.kind === 'template' || job.awaitStartSignal,
-    startTimeoutMs: tools.startSignalTimeoutMs,
-    browserPath: tools.chromiumPath,
-    ffmpegPath: tools.ffmpegPath,
-    templatesDir: tools.templatesDir,
-    tmpDir: workDir,
-    logger,
-  });
-  return {
-    source,
-    facts: () => ({ trackId: '', publisherIdentity: '', trackType: '', trackSource: '' }),
-    wants: (kind) => media === 'audio_video' || media === kind,
-    expectedFormats: media === 'video' ? [] : [audioFormatOf(encoding)],
+/** @param openBrowser gets the browsers of jobs that need one. */
+export const sourcesWith =
+  (openBrowser: OpenBrowser): CreateSource =>
+  (egress, tools, workDir, logger) => {
+    const { job, encoding, token, wsUrl } = egress;
+    if (encoding === null) {
+      const { trackId } = job;
+      const { trackWaitMs } = tools;
+      const source = createTrackSource({ trackId, wsUrl, token, trackWaitMs, connect: connectRoom, logger });
+      return { source, facts: () => source.facts, wants: () => true, expectedFormats: [] };
+    }
+    if (job.kind === 'media') {
+      const { trackWaitMs: waitMs, ffmpegPath } = tools;
+      const connect = connectRoom;
+      const source = createMediaSource({ job, encoding, wsUrl, token, waitMs, ffmpegPath, connect, logger });
+      const expectedFormats = mediaOf(job) === 'video' ? [] : [audioFormatOf(encoding)];
+      return { source, facts: () => source.facts, wants: () => true, expectedFormats };
+    }
+    const { media } = job;
+    const source = createPageSource({
+      target: pageTarget(job, egress),
+      width: encoding.width,
+      height: encoding.height,
+      framerate: encoding.framerate,
+      videoBitrateKbps: encoding.videoBitrateKbps,
+      keyFrameIntervalS: encoding.keyFrameIntervalS,
+      audioCodec: media === 'video' ? 'none' : encoding.audioCodec,
+      audioBitrateKbps: encoding.audioBitrateKbps,
+      audioSampleRateHz: encoding.audioSampleRateHz,
+      awaitStartSignal: job.kind === 'template' || job.awaitStartSignal,
+      startTimeoutMs: tools.startSignalTimeoutMs,
+      browserPath: tools.chromiumPath,
+      openBrowser,
+      ffmpegPath: tools.ffmpegPath,
+      templatesDir: tools.templatesDir,
+      tmpDir: workDir,
+      logger,
+    });
+    return {
+      source,
+      facts: () => ({ trackId: '', publisherIdentity: '', trackType: '', trackSource: '' }),
+      wants: (kind) => media === 'audio_video' || media === kind,
+      expectedFormats: media === 'video' ? [] : [audioFormatOf(encoding)],
+    };
   };
-};
 
 function pageTarget(job: TemplateJob | WebJob, { token, wsUrl }: ValidatedEgress): PageTarget {
   if (job.kind === 'web') {

@@ -42,6 +42,13 @@ export async function throwPageError(page: Page): Promise<void> {
   }
 }
 
+export function pageCrashed(error: Error): ServiceError {
+  return new ServiceError('internal', `the page crashed: ${messageOf(error)}; the recording stops here`, {
+    retryable: true,
+    cause: error,
+  });
+}
+
 /** What a template shows in `div.error`, LiveKit's way for a page to refuse; empty when there is none. */
 async function pageErrorText(page: Page): Promise<string> {
   try {

@@ -1,4 +1,5 @@
 import type { Logger } from '../../base/logger.ts';
+import type { OpenBrowser } from '../browser/spare-browser.ts';
 import type { PageTarget } from './page-target.ts';
 
 export type PageSourceOptions = {
@@ -18,6 +19,8 @@ export type PageSourceOptions = {
   awaitStartSignal: boolean;
   startTimeoutMs: number;
   browserPath: string;
+  /** How to get a browser; by default a new one is started. */
+  openBrowser?: OpenBrowser;
   ffmpegPath: string;
   /** dist/templates */
   templatesDir: string;

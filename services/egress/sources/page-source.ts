@@ -1,17 +1,17 @@
 import type { Page } from 'puppeteer';
-import { ServiceError, messageOf } from '../../base/errors.ts';
+import { ServiceError } from '../../base/errors.ts';
 import { SafeEmitter } from '../../base/events.ts';
-import { randomString } from '../../base/ids.ts';
 import { createAudioTranscoder } from '../../media/ffmpeg/audio-transcoder.ts';
 import type { AudioTranscoder } from '../../media/ffmpeg/audio-transcoder-types.ts';
 import type { EncodedPacket } from '../../model/packet.ts';
-import { launchBrowser, type BrowserProcess } from '../browser/launch.ts';
+import type { BrowserProcess } from '../browser/launch.ts';
+import { openBrowser } from '../browser/spare-browser.ts';
 import { CaptureSession } from '../capture/capture-session.ts';
 import { CaptureSocket } from '../capture/capture-socket.ts';
 import { openRecorderTab, recordFromWithin, type RecorderTabOptions } from '../capture/recorder-tab.ts';
 import { startTemplateServer, type TemplateServer } from '../template-server.ts';
 import { PageConsole } from './page-console.ts';
-import { openPage, throwPageError } from './page-navigation.ts';
+import { openPage, pageCrashed, throwPageError } from './page-navigation.ts';
 import type { PageSourceOptions } from './page-source-types.ts';
 import { awaitStart } from './page-start.ts';
 import { pageRecordsItself, pageUrl } from './page-target.ts';
@@ -98,7 +98,6 @@ class PageSource implements EgressSource {
 
   async #start(): Promise<void> {
     const { logger, templatesDir } = this.#options;
-    const captureTabTitle = `capture-${randomString(16)}`;
     const server = await startTemplateServer({
       rootDir: templatesDir,
       port: 0,
@@ -107,20 +106,20 @@ class PageSource implements EgressSource {
     });
     this.#own(() => server.close());
     const url = pageUrl(this.#options.target, `${server.baseUrl}/composite/`);
-    const browser = await launchBrowser({ ...this.#options, captureTabTitle });
+    const browser = await (this.#options.openBrowser ?? openBrowser)(this.#options);
     this.#own(() => browser.close());
     browser.events.on('died', (error) => {
       this.#die(error);
     });
-    await Promise.race([this.#run(browser, server, captureTabTitle, url), this.#death]);
+    await Promise.race([this.#run(browser, server, url), this.#death]);
   }
 
-  async #run(browser: BrowserProcess, server: TemplateServer, title: string, url: string): Promise<void> {
+  async #run(browser: BrowserProcess, server: TemplateServer, url: string): Promise<void> {
     const page = await this.#preparePage(browser);
     this.#leavePage = async () => {
       await page.goto('about:blank', { timeout: LEAVE_TIMEOUT_MS }).catch(() => undefined);
     };
-    const recorder = this.#recorderOptions(server, title);
+    const recorder = this.#recorderOptions(server, browser.captureTabTitle);
     const isBuiltIn = pageRecordsItself(this.#options.target);
     if (!isBuiltIn) {
       // Capture begins on the blank tab: it survives navigation, and the page's own title does not matter.
@@ -129,10 +128,12 @@ class PageSource implements EgressSource {
     }
     const started = this.#startSignal();
     await openPage(page, url);
-    await throwPageError(page);
     if (isBuiltIn) {
+      // It shows errors only once it has tried to join; awaitStart() looks for them.
       await recordFromWithin(page, recorder);
       await this.#synchronise();
+    } else {
+      await throwPageError(page);
     }
     await awaitStart(page, started, {
       url,
@@ -292,11 +293,4 @@ class PageSource implements EgressSource {
       this.events.emit('ended', { reason: 'failed', error });
     }
   }
-}
-
-function pageCrashed(error: Error): ServiceError {
-  return new ServiceError('internal', `the page crashed: ${messageOf(error)}; the recording stops here`, {
-    retryable: true,
-    cause: error,
-  });
 }
