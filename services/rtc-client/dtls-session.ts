@@ -104,14 +104,10 @@ export class DtlsSession {
    */
   async handshake(): Promise<SrtpSession> {
     const socket = this.#socket;
-    await (socket instanceof DtlsClient
-      ? Promise.all([
-          socket.connect().catch((error: unknown) => {
-            throw handshakeError(error);
-          }),
-          this.#shaken,
-        ])
-      : this.#shaken);
+    await Promise.race([
+      this.#shaken,
+      ...(socket instanceof DtlsClient ? [failureOf(socket.connect())] : []),
+    ]);
     const profile = srtpProfileById(this.#socket.srtp.srtpProfile ?? 0);
     if (profile === undefined) {
       throw new ServiceError('unavailable', 'the server agreed to none of our SRTP profiles');
@@ -143,6 +139,18 @@ export class DtlsSession {
     this.onApplicationData = () => undefined;
     this.onClosed = () => undefined;
   }
+}
+
+/**
+ * Never resolves: werift's promise lasts until its first flight need not be sent again, which it looks at half a second
+ * later; by then the handshake is over.
+ */
+function failureOf(connecting: Promise<void>): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    connecting.catch((error: unknown) => {
+      reject(handshakeError(error));
+    });
+  });
 }
 
 function handshakeError(error: unknown): ServiceError {
