@@ -149,16 +149,18 @@ async function createEndpoint(
       const tracks = [video, audio].map(describeTrack);
       say(`${stream.what}: ${stream.from} publishes ${tracks.join(' and ')} as "${identity}"`);
       const row = { what: stream.what, route: `${stream.from} → room`, files: [] };
-      const problems = describeTrack(video).endsWith(`${stream.size.width}x${stream.size.height}`)
-        ? []
-        : [`expected ${stream.size.width}x${stream.size.height}`];
+      const { width, height } = stream.size;
       const end = async (): Promise<DemoRow> => {
+        const facts: string[] = [];
         try {
-          const ending = await stream.end();
+          // Once more: the size of a stream may be known only after its first picture.
+          const last = pictureAndSound(await find()) ?? { video, audio };
+          facts.push(describeTrack(last.video), describeTrack(last.audio), await stream.end());
           await hasLeft();
-          return { ...row, facts: [...tracks, ending], problems };
+          const isAsSent = last.video.width === width && last.video.height === height;
+          return { ...row, facts, problems: isAsSent ? [] : [`expected ${width}x${height}`] };
         } catch (error) {
-          return { ...row, facts: tracks, problems: [...problems, messageOf(error)] };
+          return { ...row, facts, problems: [messageOf(error)] };
         }
       };
       return { identity, video, audio, lost: stream.lost, end, close };

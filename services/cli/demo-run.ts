@@ -1,3 +1,4 @@
+import { pathToFileURL } from 'node:url';
 import { createLogger } from '../base/logger.ts';
 import { startTemplateServer, type TemplateServer } from '../egress/template-server.ts';
 import type { ExitCode } from './command.ts';
@@ -14,6 +15,7 @@ import {
 } from './demo-jobs.ts';
 import { recordingLinks } from './demo-links.ts';
 import { publishByRtmp, publishByWhip, type Publisher, type PublisherOptions } from './demo-publishers.ts';
+import { writeDemoPage } from './demo-page.ts';
 import { demoReport, rowsOf, type DemoRow } from './demo-report.ts';
 import { DEMO_PICTURE } from './demo-source.ts';
 import { LiveKitApi } from './livekit-api.ts';
@@ -56,8 +58,12 @@ export async function runDemo(options: DemoOptions): Promise<ExitCode> {
     const files = rows.flatMap((row) => row.files);
     const links = options.serverStays ? await recordingLinks(access, files) : new Map<string, string>();
     process.stdout.write(`\n${demoReport(rows, links)}\n`);
+    const page = await writeDemoPage(rows, stage.folder);
+    if (page !== undefined) {
+      say(`see and hear it all: ${pathToFileURL(page).href}`);
+    }
     if (options.serverStays) {
-      say(`play the recordings in a browser: ${access.url}/`);
+      say(`the server has it, too: ${access.url}/`);
     }
     const failed = rows.filter((row) => row.problems.length > 0).length;
     const took = `${((Date.now() - startedAtMs) / 1000).toFixed(0)} s`;
@@ -77,6 +83,8 @@ class DemoStage {
   readonly #api: LiveKitApi;
   readonly #publishers: Publisher[] = [];
   readonly #logger = createLogger({ level: 'error' });
+  /** Of this run, in the storage. */
+  readonly folder = `demo/${new Date().toISOString().slice(0, 19).replaceAll(':', '')}`;
   #pages: TemplateServer | undefined;
 
   constructor(options: DemoOptions) {
@@ -94,10 +102,7 @@ class DemoStage {
     };
     const camera = await publishByRtmp({ ...publishing, viaPlatform });
     this.#publishers.push(camera);
-    const run: JobOptions = {
-      ...{ api: this.#api, room: ROOM, seconds },
-      folder: `demo/${new Date().toISOString().slice(0, 19).replaceAll(':', '')}`,
-    };
+    const run: JobOptions = { api: this.#api, room: ROOM, seconds, folder: this.folder };
     const { chromiumPath } = tools;
     if (chromiumPath === undefined) {
       say('without Chromium there is no WHIP publisher and no page to record: only what needs none');
@@ -138,6 +143,7 @@ class DemoStage {
             route: `sound of ${browser.identity} → OGG`,
             name: 'browser-sound.ogg',
             expected: { audio: 'opus' },
+            keyFrameIntervalSeconds: 0,
           }),
         ],
       );
@@ -173,5 +179,6 @@ function cameraTrackJob(run: JobOptions, camera: Publisher): DemoJob {
     route: `picture of ${camera.identity} → MP4`,
     name: 'camera-track.mp4',
     expected: { video: { codec: 'h264', width: DEMO_PICTURE.width, height: DEMO_PICTURE.height } },
+    keyFrameIntervalSeconds: DEMO_PICTURE.keyFrameIntervalSeconds,
   });
 }

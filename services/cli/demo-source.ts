@@ -8,7 +8,11 @@ export type PushedStream = {
   stop(): Promise<void>;
 };
 
-export const DEMO_PICTURE = { width: 1280, height: 720, framesPerSecond: 30 } as const;
+export const DEMO_PICTURE = {
+  ...{ width: 1280, height: 720, framesPerSecond: 30 },
+  /** What passthroughH264 asks for. */
+  keyFrameIntervalSeconds: 2,
+} as const;
 const STDERR_CHARS = 2000;
 const STOP_TIMEOUT_MS = 5000;
 

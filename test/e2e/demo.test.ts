@@ -70,6 +70,9 @@ test(
       expect(streamOf(probe, 'audio').codec_name).toBe('aac');
     }
     expect(await readFile(fileNamed('hls/index.m3u8'), 'utf8')).toContain('#EXT-X-ENDLIST');
+    const page = await readFile(fileNamed('index.html'), 'utf8');
+    expect(page.match(/class="ok"/g)).toHaveLength(ROUTES.length);
+    expect(page).toContain('<video controls preload="metadata" src="composite.mp4">');
     // The page's own colour: it was not the built-in page that was recorded.
     const corner = await meanColour(fileNamed('custom-template.mp4'), 2, { x: 0.95, y: 0.95 });
     expect(corner).toSatisfy((rgb: number[]) => isNear(rgb, [0x24, 0x1a, 0x3a]));
