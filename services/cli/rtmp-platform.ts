@@ -76,7 +76,8 @@ async function spawnPlatform(
   const child = spawn(process.execPath, [program, 'rtmp-platform', '--port', String(port), ...flags], {
     cwd: folder,
     env: { ...process.env, ...environment },
-    stdio: ['ignore', 'ignore', 'ignore'],
+    // The channel carries nothing; its end tells the child that nobody needs it any more.
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     detached: true,
   });
   const exited = new Promise<void>((resolve) => {
@@ -119,6 +120,7 @@ export const rtmpPlatformCommand: CliCommand = {
       throw new UsageError(`--port and one of --record and ${PUSH_URL_VARIABLE} are needed`);
     }
     const signal = untilSignal();
+    const parentGone = new Promise<void>((resolve) => process.once('disconnect', () => resolve()));
     const server = new NodeMediaServer({
       bind: '127.0.0.1',
       rtmp: { port },
@@ -131,8 +133,11 @@ export const rtmpPlatformCommand: CliCommand = {
       }
     });
     await server.run();
-    await signal.received;
+    await Promise.race([signal.received, parentGone]);
     await server.stop();
+    if (process.connected) {
+      process.disconnect();
+    }
     return 0;
   },
 };
