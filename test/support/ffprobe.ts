@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 
 export type ProbedStream = {
+  nb_frames?: string;
   codec_type: 'video' | 'audio';
   codec_name: string;
   profile?: string;
