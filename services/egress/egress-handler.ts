@@ -1,6 +1,7 @@
 import { ServiceError } from '../base/errors.ts';
 import { createLogger, type LogLevel } from '../base/logger.ts';
 import { connectParent, type ParentLink } from '../base/process/ipc.ts';
+import { localCertificate } from '../rtc-client/dtls-session.ts';
 import { SpareBrowser } from './browser/spare-browser.ts';
 import { EgressRecord, decodeInfo, encodeInfo } from './egress-record.ts';
 import { EgressSession } from './egress-session.ts';
@@ -105,3 +106,5 @@ async function runJob(job: HandlerJob): Promise<void> {
 
 process.title = 'egress-handler (spare)';
 parent.ready();
+// Kept for the process: whatever joins a room needs it.
+void localCertificate();

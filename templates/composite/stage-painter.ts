@@ -4,6 +4,8 @@ import { startWorker } from '../shared/start-worker.ts';
 import type { PainterCommand, PainterEvent, Scene } from './scene.ts';
 
 const PICTURE_BUFFER_FRAMES = 4;
+/** A capture begins with its first frame: at one a second, a recording would begin a second later. */
+const CAPTURE_FRAMERATE = 30;
 
 /** What is known of a picture's frames so far. */
 export type PictureProgress = { width: number; height: number; framesShown: number };
@@ -50,7 +52,7 @@ export class StagePainter {
    * @throws Error when the browser cannot capture the sound or encode the picture.
    */
   async record(options: RecorderOptions): Promise<{ hasAudio: boolean }> {
-    const stream = await captureTab({ frameRate: 1 });
+    const stream = await captureTab({ frameRate: CAPTURE_FRAMERATE });
     for (const track of stream.getVideoTracks()) {
       // Chrome hands out a tab's sound only together with its picture.
       track.stop();

@@ -23,6 +23,8 @@ const ROOM = 'bench';
 const RUNS = Number(process.env['BENCH_RUNS'] ?? 20);
 /** The first jobs of a fresh server also pay for its own compiling. */
 const WARM_UP_RUNS = 2;
+/** 1 = a browser waits for each page job, which is not the default. */
+const WARM_BROWSERS = Number(process.env['BENCH_WARM_BROWSERS'] ?? 0);
 const RECORDED_MS = 1_000;
 const CHROMIUM = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
 const TARGETS_MS = { track: 500, page: 2_000 };
@@ -33,7 +35,9 @@ const TARGETS_MS = { track: 500, page: 2_000 };
  */
 export async function bench(): Promise<BenchRow[]> {
   const sink = await startWebhookSink(API_KEY, API_SECRET);
-  const sluice = await startSluiceProcess({ config: { webhook: { urls: [sink.url] } } });
+  const sluice = await startSluiceProcess({
+    config: { webhook: { urls: [sink.url] }, egress: { warm_browsers: WARM_BROWSERS } },
+  });
   try {
     const clip = await encodeClip({
       ...{ width: 1280, height: 720, framesPerSecond: 30, seconds: 10, bitrateKbps: 2500 },
