@@ -1,0 +1,179 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { StreamInfo_Status as Status } from '@livekit/protocol';
+import {
+  EgressStatus,
+  EncodedFileOutput,
+  EncodingOptions,
+  ImageOutput,
+  SegmentedFileOutput,
+  StreamOutput,
+  StreamProtocol,
+  type EgressInfo,
+} from 'livekit-server-sdk';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CLIP_FRAMES, startClipRoom, type ClipRoom } from '../support/clip-room.ts';
+import { fromFolder, joinSegments } from '../support/delivered-segments.ts';
+import { ffprobe, packetHashes, streamOf } from '../support/ffprobe.ts';
+import { analyzeFlashBeep, type FlashBeepReport } from '../support/flash-beep.ts';
+import { frameCounters } from '../support/frame-counter.ts';
+import { codedPictures } from '../support/nal-hashes.ts';
+import { freePort } from '../support/nginx-rtmp.ts';
+
+const [FIRST, TLS, DEAD, ADDED] = ['sk-first-key', 'sk-tls-key', 'sk-dead-key', 'sk-added-key'];
+
+type Film = Awaited<ReturnType<typeof frameCounters>>;
+
+let clip: ClipRoom;
+beforeAll(async () => {
+  clip = await startClipRoom();
+}, 120_000);
+afterAll(() => clip.close());
+
+const statuses = (info: EgressInfo): number[] => info.streamResults.map(({ status }) => status);
+const isStreaming = (info: EgressInfo, index: number): boolean =>
+  (info.streamResults[index]?.startedAt ?? 0n) > 0n;
+
+describe('one encode of a room', () => {
+  it(
+    'feeds a file, segments, images and streams, picture by picture the same',
+    { timeout: 150_000 },
+    async () => {
+      const { egress, nginx, room, rtmpsUrl, reach, sluice, workDir } = clip;
+      const dead = `rtmp://127.0.0.1:${await freePort()}/live/${DEAD}`;
+      const started = await egress.startRoomCompositeEgress(
+        room,
+        {
+          file: new EncodedFileOutput({ filepath: 'all/whole.mp4' }),
+          segments: new SegmentedFileOutput({
+            ...{ playlistName: 'all/index', livePlaylistName: 'live', filenamePrefix: 'all/seg' },
+            segmentDuration: 2,
+          }),
+          images: new ImageOutput({ filenamePrefix: 'all/image', captureInterval: 2 }),
+          stream: new StreamOutput({
+            protocol: StreamProtocol.RTMP,
+            urls: [nginx.url(FIRST), rtmpsUrl(TLS), dead],
+          }),
+        },
+        { encodingOptions: new EncodingOptions({ width: 640, height: 360, framerate: 30 }) },
+      );
+      const { egressId } = started;
+      const running = await reach(
+        egressId,
+        (info) => isStreaming(info, 0) && isStreaming(info, 1) && statuses(info)[2] === Number(Status.FAILED),
+      );
+      expect(running.status).toBe(EgressStatus.EGRESS_ACTIVE);
+      expect(running.streamResults[2]?.error).toMatch(/connection refused/);
+      await nginx.holds(FIRST, 4);
+      const added = await egress.updateStream(egressId, [nginx.url(ADDED)], []);
+      expect(added.streamResults).toHaveLength(4);
+      await reach(egressId, (info) => isStreaming(info, 3));
+      await expectOneEncoder(egressId);
+      const removed = await egress.updateStream(egressId, [], [nginx.url(FIRST)]);
+      expect(statuses(removed)).toEqual([Status.FINISHED, Status.ACTIVE, Status.FAILED, Status.ACTIVE]);
+      const first = await nginx.recorded(FIRST);
+      const { durationS } = await analyzeFlashBeep(first);
+      await nginx.holds(TLS, durationS + 4);
+      await egress.stopEgress(egressId);
+      const ended = await reach(egressId, ({ status }) => status === EgressStatus.EGRESS_COMPLETE);
+      expect(statuses(ended)).toEqual([Status.FINISHED, Status.FINISHED, Status.FAILED, Status.FINISHED]);
+      const told = JSON.stringify([started, await egress.listEgress()].flat().map((info) => info.toJson()));
+      expect(told).toContain('/live/{sk-...key}');
+      for (const key of [FIRST, TLS, DEAD, ADDED]) {
+        expect(`${told}${sluice.log()}`).not.toContain(key);
+      }
+
+      const file = ended.fileResults[0]?.location ?? '';
+      const whole = await expectWholeFile(file);
+      const pictures = (await codedPictures(file)).map(({ hash }) => hash);
+      const sound = await packetHashes(file, 'audio');
+      const hls = await joinSegments(
+        fromFolder(sluice.recordingsDir),
+        'all/index.m3u8',
+        path.join(workDir, 'hls.mp4'),
+      );
+      expect((await codedPictures(hls)).map(({ hash }) => hash)).toEqual(pictures);
+      expectLike(await analyzeFlashBeep(hls), whole);
+      for (const streamed of [first, await nginx.recorded(TLS), await nginx.recorded(ADDED)]) {
+        const sent = (await codedPictures(streamed)).map(({ hash }) => hash);
+        expect(sent.length).toBeGreaterThan(60);
+        const start = pictures.indexOf(sent[0] ?? '');
+        expect(start).toBeGreaterThanOrEqual(0);
+        expect(sent).toEqual(pictures.slice(start, start + sent.length));
+        // The hash of a first packet covers what its container says about it.
+        const heard = (await packetHashes(streamed, 'audio')).slice(1);
+        const at = sound.indexOf(heard[0] ?? '');
+        expect(at).toBeGreaterThanOrEqual(0);
+        expect(heard).toEqual(sound.slice(at, at + heard.length));
+        expectLike(await analyzeFlashBeep(streamed), whole);
+      }
+      const film = await frameCounters(file);
+      expectForward(film);
+      await expectRightImages(ended, film);
+    },
+  );
+});
+
+/** One handler with one browser, which is the encoder; the ffmpeg next to it only does sound and stills. */
+async function expectOneEncoder(egressId: string): Promise<void> {
+  const running = await clip.sluice.descendants();
+  const commands = await Promise.all(
+    running.map(({ pid }) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
+  );
+  const handlers = commands.filter((command) => command.startsWith('egress-handler EG_'));
+  const browsers = commands.filter((command) => /^\S*\/chrom(e|ium)\0(?!.*--type=)/.test(command));
+  const soundEncoders = commands.filter((command) => /^\S*ffmpeg\0.*-c:a\0/.test(command));
+  const pictureEncoders = commands.filter((command) => /libx264|-c:v\0(?!mjpeg)/.test(command));
+  const told = commands.map((command) => command.replaceAll('\0', ' ').slice(0, 160)).join('\n');
+  expect(handlers.length, told).toBe(1);
+  expect(handlers[0]).toContain(egressId);
+  expect(browsers.length, told).toBe(1);
+  expect(soundEncoders.length, told).toBe(1);
+  expect(pictureEncoders, told).toEqual([]);
+}
+
+async function expectWholeFile(file: string): Promise<FlashBeepReport> {
+  const probe = await ffprobe(file);
+  expect(streamOf(probe, 'video')).toMatchObject({ codec_name: 'h264', width: 640, height: 360 });
+  expect(streamOf(probe, 'audio')).toMatchObject({ codec_name: 'aac', channels: 2 });
+  const report = await analyzeFlashBeep(file);
+  const measured = JSON.stringify({ ...report, flashesS: undefined, beepsS: undefined });
+  console.info(`one encode: ${measured}`);
+  expect(report.uniqueFps, measured).toBeGreaterThanOrEqual(24);
+  expect(report.flashRatio, measured).toBeGreaterThanOrEqual(0.8);
+  expect(report.beepRatio, measured).toBeGreaterThanOrEqual(0.8);
+  expect(Math.abs(report.medianOffsetMs), measured).toBeLessThanOrEqual(60);
+  return report;
+}
+
+/** In step, and as complete as the file; the pictures are known to be the same. */
+function expectLike(report: FlashBeepReport, whole: FlashBeepReport): void {
+  expect(report.flashRatio).toBeGreaterThanOrEqual(0.7);
+  expect(report.beepRatio).toBeGreaterThanOrEqual(0.7);
+  expect(Math.abs(report.medianOffsetMs - whole.medianOffsetMs)).toBeLessThan(40);
+}
+
+/** The counter never goes back, whatever was left out. */
+function expectForward(film: Film): void {
+  const steps = film
+    .slice(1)
+    .map(({ value }, index) => (value - (film[index]?.value ?? 0) + CLIP_FRAMES) % CLIP_FRAMES);
+  expect(steps.filter((step) => step > CLIP_FRAMES / 2)).toEqual([]);
+  expect(steps.filter((step) => step > 3).length).toBeLessThan(steps.length / 20);
+}
+
+/** Each shows the counter that the file shows at its time. */
+async function expectRightImages(info: EgressInfo, film: Film): Promise<void> {
+  const manifest = JSON.parse(await readFile(info.manifestLocation, 'utf8')) as {
+    images: { timestamp: number; location: string }[];
+  };
+  expect(manifest.images.length).toBeGreaterThanOrEqual(4);
+  expect(manifest.images).toHaveLength(Number(info.imageResults[0]?.imageCount));
+  for (const { timestamp, location } of manifest.images) {
+    expect(streamOf(await ffprobe(location), 'video')).toMatchObject({ width: 640, height: 360 });
+    const [still] = await frameCounters(location);
+    const atS = (timestamp - Number(info.fileResults[0]?.startedAt)) / 1e9;
+    const near = film.filter(({ timeS }) => Math.abs(timeS - atS) < 0.15).map(({ value }) => value);
+    expect(near, `the image at ${atS} s`).toContain(still?.value);
+  }
+}
