@@ -60,7 +60,8 @@ describe('one encode of a room', () => {
       const { egressId } = started;
       const running = await reach(
         egressId,
-        (info) => isStreaming(info, 0) && isStreaming(info, 1) && statuses(info)[2] === Number(Status.FAILED),
+        (info) =>
+          isStreaming(info, 0) && isStreaming(info, 1) && statuses(info)[2] === (Status.FAILED as number),
       );
       expect(running.status).toBe(EgressStatus.EGRESS_ACTIVE);
       expect(running.streamResults[2]?.error).toMatch(/connection refused/);
