@@ -63,6 +63,8 @@ export async function publishByRtmp(
     lost: lost.signal,
     end: async () => {
       await push.stop();
+      // It would wait for its encoder to come back.
+      await platform?.close();
       return 'ended';
     },
     close: async () => {
