@@ -42,7 +42,7 @@ export class LoopPublisher {
   }
 
   static async join(
-    server: SfuServer,
+    server: Pick<SfuServer, 'wsUrl' | 'joinToken'>,
     identity: string,
     room: string,
     options: Parameters<SfuServer['joinToken']>[2] = {},
