@@ -41,6 +41,7 @@ export async function playAct(options: ActOptions): Promise<FinishedJob[]> {
   say(title);
   const runs = jobs.map((job) => new JobRun(job, options));
   try {
+    progress('  starting');
     await Promise.all(runs.map((run) => run.start()));
     const updateAtS = Math.ceil((seconds * 2) / 3);
     for (let second = seconds; second > 0; second -= 1) {

@@ -63,8 +63,8 @@ export function compositeJob(options: JobOptions, platform: RecordingPlatform): 
           files: [segments?.playlistLocation ?? ''],
           expected,
         },
-        await streamResult(platform, FIRST_STREAM, base, 'from the start', expected),
-        await streamResult(platform, ADDED_STREAM, base, 'added while running', {
+        await streamResult(platform, FIRST_STREAM, base, '', expected),
+        await streamResult(platform, ADDED_STREAM, base, ', added later', {
           ...expected,
           minSeconds: seconds * MIN_SHARE_ADDED,
         }),
@@ -96,7 +96,7 @@ async function streamResult(
       return file;
     }),
   );
-  return { route: `page → RTMP "${stream.platform}", ${when}`, files, expected };
+  return { route: `page → RTMP "${stream.platform}"${when}`, files, expected };
 }
 
 /** Everything that can be heard, mixed; needs no browser. */
