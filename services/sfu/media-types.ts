@@ -89,6 +89,8 @@ export type PublicationOptions = {
   layerByRid: ReadonlyMap<string, number>;
   /** SSRCs announced in SDP (non-simulcast): primary → rtx ssrc or 0. */
   ssrcs: ReadonlyMap<number, number>;
+  /** Its sender may not answer key frame requests: new receivers get what came since the last key frame. */
+  keepsGop?: boolean;
 };
 
 export type LayerStats = {

@@ -56,17 +56,21 @@ export class Negotiation {
   readonly #onUnsupportedCodec: (track: PublishedTrack) => void;
   readonly #sessionId = String(Date.now()) + String(Math.floor(Math.random() * 1e6));
   #version = 0;
+  readonly #keepsGop: boolean;
 
   constructor(options: {
     transport: PeerTransport;
     publishing: PublishingSide;
     receiving: ReceiveSections;
+    /** See PublicationOptions. */
+    keepsGop: boolean;
     /** The client cannot receive this track: its offer has no such codec. */
     onUnsupportedCodec: (track: PublishedTrack) => void;
   }) {
     this.#onUnsupportedCodec = options.onUnsupportedCodec;
     this.#transport = options.transport;
     this.#publishing = options.publishing;
+    this.#keepsGop = options.keepsGop;
     this.#receiving = options.receiving;
   }
 
@@ -158,6 +162,7 @@ export class Negotiation {
         rids: section.sendRids,
         layerByRid: layersByRid(section.sendRids),
         ssrcs: new Map(section.sources.map((source) => [source.ssrc, source.rtxSsrc])),
+        keepsGop: this.#keepsGop,
       });
       track.media = { publication, fmtp: codec.fmtp };
       track.negotiated(name, section.mid, section.sendRids.length > 1);

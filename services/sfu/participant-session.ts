@@ -124,6 +124,7 @@ export class ParticipantSession {
       transport: this.transport,
       publishing: this.publishing,
       receiving: this.subscriptions.sections,
+      keepsGop: this.kind === 'ingress',
       onUnsupportedCodec: (track) => {
         this.subscriptions.refuse(track);
         tellUnsupported(this, track);

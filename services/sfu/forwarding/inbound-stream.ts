@@ -4,9 +4,13 @@ import type { ReceptionReport, SenderReport } from '../../media/rtp/rtcp.ts';
 import { NackGenerator } from './nack-generator.ts';
 import { StreamClock } from './publisher-clock.ts';
 
-/** About 2.5 s of a 2 Mbit/s layer; a power of two. */
-const HISTORY_SIZE = 512;
-const HISTORY_MASK = HISTORY_SIZE - 1;
+/**
+ * Packets kept, powers of two. `repairs`: about 2.5 s of a 2 Mbit/s layer. `pictures`: for a group of pictures of 10 s at
+ * 6 Mbit/s, at most about 10 MB of a layer.
+ */
+const HISTORY_SIZE = { repairs: 512, pictures: 8192 } as const;
+export type HistoryPurpose = keyof typeof HISTORY_SIZE;
+
 /** Above this distance a sequence number is a restart of the sender, not a gap. */
 const MAX_JUMP = 3000;
 
@@ -26,9 +30,10 @@ export class InboundStream {
   readonly #payloads: (Buffer | undefined)[] = [];
   /** Dependency descriptors, filled for the codecs that need them. */
   readonly #descriptors: (Buffer | undefined)[] = [];
-  readonly #sequences = new Float64Array(HISTORY_SIZE).fill(-1);
-  readonly #timestamps = new Uint32Array(HISTORY_SIZE);
-  readonly #markers = new Uint8Array(HISTORY_SIZE);
+  readonly #historyMask: number;
+  readonly #sequences: Float64Array;
+  readonly #timestamps: Uint32Array;
+  readonly #markers: Uint8Array;
   /** Set when a gap was too large to be repaired by retransmission; cleared by the reader. */
   needsKeyframe = false;
   /** Monotonic; -Infinity before the first packet. */
@@ -49,7 +54,18 @@ export class InboundStream {
   #rateAtMs = 0;
   #bitrateKbps = 0;
 
-  constructor(options: { ssrc: number; role: StreamRole; clockRateHz: number; nack: boolean }) {
+  constructor(options: {
+    ssrc: number;
+    role: StreamRole;
+    clockRateHz: number;
+    nack: boolean;
+    history?: HistoryPurpose;
+  }) {
+    const size = HISTORY_SIZE[options.history ?? 'repairs'];
+    this.#historyMask = size - 1;
+    this.#sequences = new Float64Array(size).fill(-1);
+    this.#timestamps = new Uint32Array(size);
+    this.#markers = new Uint8Array(size);
     this.ssrc = options.ssrc;
     this.role = options.role;
     this.#clockRateHz = options.clockRateHz;
@@ -134,7 +150,7 @@ export class InboundStream {
     payload: Buffer,
     descriptor: Buffer | undefined,
   ): boolean {
-    const slot = sequence & HISTORY_MASK;
+    const slot = sequence & this.#historyMask;
     if (this.#sequences[slot] === sequence) {
       return false;
     }
@@ -150,20 +166,20 @@ export class InboundStream {
 
   /** Undefined when the packet never came or is too old. */
   payloadOf(sequence: number): Buffer | undefined {
-    const slot = sequence & HISTORY_MASK;
+    const slot = sequence & this.#historyMask;
     return this.#sequences[slot] === sequence ? this.#payloads[slot] : undefined;
   }
 
   descriptorOf(sequence: number): Buffer | undefined {
-    return this.#descriptors[sequence & HISTORY_MASK];
+    return this.#descriptors[sequence & this.#historyMask];
   }
 
   timestampOf(sequence: number): number {
-    return this.#timestamps[sequence & HISTORY_MASK] ?? 0;
+    return this.#timestamps[sequence & this.#historyMask] ?? 0;
   }
 
   markerOf(sequence: number): boolean {
-    return this.#markers[sequence & HISTORY_MASK] === 1;
+    return this.#markers[sequence & this.#historyMask] === 1;
   }
 
   onSenderReport(report: SenderReport, nowMs: number): number {

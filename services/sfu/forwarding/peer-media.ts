@@ -173,6 +173,10 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     this.#options.send(datagram);
   }
 
+  hurry(): void {
+    this.#options.ticker.hurry();
+  }
+
   readonly nextTransportSequence = (): number => {
     this.#transportSequence = (this.#transportSequence + 1) & 0xffff;
     return this.#transportSequence;
@@ -282,6 +286,9 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
           );
         }
       }
+    }
+    for (const forwarder of this.#forwarders) {
+      isAwaited = forwarder.replay(nowMs) || isAwaited;
     }
     if (nowMs >= this.#nextRetargetMs) {
       this.#nextRetargetMs = nowMs + RETARGET_INTERVAL_MS;

@@ -1,3 +1,5 @@
+import type { Rewriting } from './rewriting.ts';
+import type { TrackPublication } from './track-publication.ts';
 import { ntpFraction, ntpSeconds } from '../../media/rtp/ntp.ts';
 import { buildReceiverReport, buildSdes, buildSenderReport } from '../../media/rtp/rtcp-build.ts';
 import type { ReceptionReport } from '../../media/rtp/rtcp.ts';
@@ -36,4 +38,24 @@ export function buildSendReport(report: {
     }),
     buildSdes(report.ssrc, CNAME),
   ]);
+}
+
+/**
+ * The outgoing RTP timestamp of this moment: by the publisher's own mapping, moved by the same clock offset for all its
+ * tracks, which keeps its lip sync.
+ * @param mayGuess from the time since the last packet, when the publisher sends no reports.
+ */
+export function reportTimestamp(
+  { stream, timestampOffset, lastTimestamp, lastSentMs }: Rewriting,
+  { clock, codec }: TrackPublication,
+  mayGuess: boolean,
+  nowNtpUs: number,
+  nowMs: number,
+): number | undefined {
+  const { offsetUs } = clock;
+  const mapped = offsetUs === undefined ? undefined : stream?.clock.rtpAt(nowNtpUs - offsetUs);
+  if (mapped !== undefined) {
+    return mapped + timestampOffset;
+  }
+  return mayGuess ? lastTimestamp + Math.round(((nowMs - lastSentMs) * codec.clockRateHz) / 1000) : undefined;
 }

@@ -57,19 +57,18 @@ export class Resender {
     if (stream === undefined || payload === undefined) {
       return undefined;
     }
-    // Other forwarders have written their picture ids into the shared payload since.
+    // §4: the original sequence number, then the original payload.
+    const body = Buffer.allocUnsafe(payload.length + 2);
+    body.writeUInt16BE(sequenceNumber, 0);
+    payload.copy(body, 2);
     if (this.#vp8 && payload.length > 0) {
       patchVp8Descriptor(
-        payload,
+        body.subarray(2),
         parseVp8Descriptor(payload, this.#descriptor),
         sent.pictureIdAt(slot),
         sent.tl0PicIdxAt(slot),
       );
     }
-    // §4: the original sequence number, then the original payload.
-    const body = Buffer.allocUnsafe(payload.length + 2);
-    body.writeUInt16BE(sequenceNumber, 0);
-    payload.copy(body, 2);
     const out = takeSlot();
     this.#sequence += 1;
     const headerLength = header.write(

@@ -63,10 +63,13 @@ export class Rewriting {
     return view.sequence > this.#highestIn + MAX_JUMP;
   }
 
-  /** From this packet (the first of a key frame) on, the outgoing stream consists of the view's stream. */
-  switchTo(view: PacketView): void {
+  /**
+   * From this packet (the first of a key frame) on, the outgoing stream consists of the view's stream.
+   * @param liveTimestamp of what the stream sends at this moment; the view's own unless the packet is an old one.
+   */
+  switchTo(view: PacketView, liveTimestamp = view.timestamp): void {
     if (this.#started && view.stream !== this.#stream) {
-      this.#timestampOffset = this.#nextTimestampOffset(view);
+      this.#timestampOffset = this.#nextTimestampOffset(view, liveTimestamp);
     }
     this.#sequenceOffset = this.#lastOut + 1 - view.sequence;
     if (this.#started && view.vp8.valid) {
@@ -139,9 +142,9 @@ export class Rewriting {
    * Layers have timestamps of their own. Where sender reports of both are known they say exactly how the two relate
    * (so lip sync survives the switch), else the time since the last packet has to do. Time never goes backwards.
    */
-  #nextTimestampOffset(view: PacketView): number {
+  #nextTimestampOffset(view: PacketView, liveTimestamp: number): number {
     const elapsed = Math.max(1, Math.round(((view.nowMs - this.#lastSentMs) * this.#clockRateHz) / 1000));
-    const byArrival = this.#lastTimestamp + elapsed - view.timestamp;
+    const byArrival = this.#lastTimestamp + elapsed - liveTimestamp;
     const before = this.#stream?.clock;
     const after = view.stream.clock;
     const momentUs = after.reportNtpUs;
@@ -151,7 +154,7 @@ export class Rewriting {
       return byArrival;
     }
     const byReport = oldTimestamp + this.#timestampOffset - newTimestamp;
-    const step = timestampDistance(view.timestamp + byReport, this.#lastTimestamp);
+    const step = timestampDistance(liveTimestamp + byReport, this.#lastTimestamp);
     if (Math.abs(step - elapsed) > MAX_TIMESTAMP_DISAGREEMENT_S * this.#clockRateHz) {
       return byArrival;
     }

@@ -116,6 +116,8 @@ export class StreamDemux {
       role: { kind: 'media', layer, rid },
       clockRateHz: publication.codec.clockRateHz,
       nack: publication.kind === 'video',
+      history:
+        publication.keyframeCodec !== undefined && publication.options.keepsGop ? 'pictures' : 'repairs',
     });
     if (!this.#add(publication, stream)) {
       return undefined;

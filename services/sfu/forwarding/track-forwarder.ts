@@ -6,7 +6,8 @@ import { patchVp8Descriptor } from '../../media/rtp/vp8-descriptor.ts';
 import type { Forwarder, ForwarderBinding } from '../media-types.ts';
 import { OutboundHeader } from './outbound-header.ts';
 import { MAX_DATAGRAM_BYTES, takeSlot } from './packet-ring.ts';
-import { buildSendReport } from './reports.ts';
+import { findReplay, type GopReplay } from './gop-replay.ts';
+import { buildSendReport, reportTimestamp } from './reports.ts';
 import { Resender } from './resender.ts';
 import { Rewriting } from './rewriting.ts';
 import { ProtectedCopies, SentPackets } from './sent-packets.ts';
@@ -14,6 +15,12 @@ import type { PacketView, TrackPublication } from './track-publication.ts';
 
 /** A publisher that never sends reports gets ones made from arrival times after this long. */
 const REPORT_WAIT_MS = 5_000;
+/** Publishers that can make a key frame when asked have this long, while something is on screen already. */
+const KEYFRAME_PATIENCE_MS = 500;
+/** Looking for a key frame that is not there costs up to a millisecond. */
+const SEARCH_INTERVAL_MS = 100;
+/** A receiver that loses this much is not sent old pictures again: they would be lost too. */
+const MAX_LOSS_FOR_REPLAY = 0.1;
 const FIRST_SEQUENCE_LIMIT = 0x8000;
 
 /** The receiver's transport as the forwarder sees it. */
@@ -25,6 +32,8 @@ export type ForwarderOutlet = {
   /** Now, or with the next burst. */
   sendMedia: (datagram: Buffer, nowMs: number) => void;
   sendUrgent: (datagram: Buffer) => void;
+  /** The next tick shall come soon. */
+  hurry: () => void;
   /** Bound: it is handed on as a function. */
   readonly nextTransportSequence: () => number;
 };
@@ -48,6 +57,10 @@ export class TrackForwarder implements Forwarder {
   #maxLayer = Number.POSITIVE_INFINITY;
   #capLayer = Number.POSITIVE_INFINITY;
   #target = -1;
+  /** When the layer to be sent was chosen, or its key frame asked for by the receiver; Infinity = it has it. */
+  #waitsSinceMs = Number.POSITIVE_INFINITY;
+  #replay: GopReplay | undefined;
+  #searchedMs = Number.NEGATIVE_INFINITY;
   #boundMs = 0;
   #octetsAtRate = 0;
   #sentKbps = 0;
@@ -107,7 +120,7 @@ export class TrackForwarder implements Forwarder {
     const sendTimes = this.#outlet.batches ? { absSendTimeId: 0, transportCcId: 0 } : {};
     this.#header = new OutboundHeader({ ...binding, ...sendTimes });
     this.#copies = this.#video && binding.rtxPayloadType === 0 ? new ProtectedCopies() : undefined;
-    this.#flowing = false;
+    this.#stopFlow();
     this.#boundMs = performance.now();
     this.publication.attach(this);
     this.retarget();
@@ -115,7 +128,7 @@ export class TrackForwarder implements Forwarder {
 
   unbind(): void {
     this.#binding = undefined;
-    this.#flowing = false;
+    this.#stopFlow();
     this.publication.detach(this);
   }
 
@@ -137,7 +150,7 @@ export class TrackForwarder implements Forwarder {
   setPaused(paused: boolean): void {
     if (this.#paused !== paused) {
       this.#paused = paused;
-      this.#flowing = false;
+      this.#stopFlow();
       this.retarget();
     }
   }
@@ -147,10 +160,72 @@ export class TrackForwarder implements Forwarder {
     if (!this.#video || !this.isSending) {
       return;
     }
-    this.#target = this.publication.bestLayer(Math.min(this.#maxLayer, this.#capLayer), performance.now());
-    if (this.#target >= 0 && this.currentLayer !== this.#target) {
-      this.publication.requestKeyframe(this.#target);
+    const nowMs = performance.now();
+    const target = this.publication.bestLayer(Math.min(this.#maxLayer, this.#capLayer), nowMs);
+    if (target !== this.#target) {
+      this.#target = target;
+      this.#waitsSinceMs = this.currentLayer === target ? Number.POSITIVE_INFINITY : nowMs;
     }
+    if (target >= 0 && this.currentLayer !== target) {
+      this.#askForKeyframe(nowMs);
+    } else if (nowMs - this.#waitsSinceMs >= KEYFRAME_PATIENCE_MS) {
+      this.#startReplay(nowMs);
+    }
+  }
+
+  /** Of the wanted layer. */
+  #askForKeyframe(nowMs: number): void {
+    this.publication.requestKeyframe(this.#target);
+    if (!this.#flowing || nowMs - this.#waitsSinceMs >= KEYFRAME_PATIENCE_MS) {
+      this.#startReplay(nowMs);
+    }
+  }
+
+  /** Begins with the last key frame when the publication keeps it. A recorder waits: it wants pictures at their time. */
+  #startReplay(nowMs: number): void {
+    const isReady = this.#outlet.srtpSender !== undefined && this.isSending && !this.#outlet.batches;
+    if (!isReady || this.#replay !== undefined || nowMs - this.#searchedMs < SEARCH_INTERVAL_MS) {
+      return;
+    }
+    this.#searchedMs = nowMs;
+    const replay = findReplay(this.publication, this.#target);
+    if (replay === undefined) {
+      return;
+    }
+    replay.first.nowMs = nowMs;
+    this.#rewriting.switchTo(replay.first, replay.liveTimestamp);
+    this.#replay = replay;
+    this.#flowing = true;
+    this.#waitsSinceMs = Number.POSITIVE_INFINITY;
+    this.replay(nowMs);
+    this.#outlet.hurry();
+  }
+
+  /** Called every tick: sends the next burst of old packets. True while there are more. */
+  replay(nowMs: number): boolean {
+    const replay = this.#replay;
+    if (replay === undefined) {
+      return false;
+    }
+    if (replay.stream !== this.publication.streamOf(this.#target)) {
+      this.#stopFlow();
+      return false;
+    }
+    const { started, lastTimestamp, timestampOffset } = this.#rewriting;
+    const before = started ? lastTimestamp : undefined;
+    const isDone = replay.run(nowMs, timestampOffset, before, (view, timestamp) => {
+      this.#send(view, timestamp);
+    });
+    if (isDone) {
+      this.#replay = undefined;
+    }
+    return !isDone;
+  }
+
+  #stopFlow(): void {
+    this.#flowing = false;
+    this.#replay = undefined;
+    this.#waitsSinceMs = Number.POSITIVE_INFINITY;
   }
 
   stats(): ReturnType<Forwarder['stats']> {
@@ -159,22 +234,33 @@ export class TrackForwarder implements Forwarder {
 
   /** The packet path. */
   forward(view: PacketView): void {
-    const { srtpSender } = this.#outlet;
-    const binding = this.#binding;
-    const header = this.#header;
-    if (srtpSender === undefined || binding === undefined || header === undefined || this.#paused) {
+    if (this.#outlet.srtpSender === undefined || this.#binding === undefined || this.#paused) {
       return;
     }
     const rewriting = this.#rewriting;
-    const continues = this.#flowing && view.stream === rewriting.stream && !rewriting.isDiscontinuous(view);
+    const own = this.#flowing && view.stream === rewriting.stream;
+    if (own && this.#replay !== undefined && !view.key) {
+      return; // its turn comes in the replay
+    }
+    const continues = own && this.#replay === undefined && !rewriting.isDiscontinuous(view);
     if (!continues && !this.#startWith(view)) {
       return;
     }
+    if (view.key) {
+      this.#waitsSinceMs = Number.POSITIVE_INFINITY;
+    }
+    this.#send(view, rewriting.timestamp(view));
+  }
+
+  #send(view: PacketView, timestamp: number): void {
+    const { srtpSender } = this.#outlet;
+    const binding = this.#binding;
+    const header = this.#header;
+    const rewriting = this.#rewriting;
     const sequence = rewriting.nextSequence(view);
-    if (sequence < 0) {
+    if (sequence < 0 || srtpSender === undefined || binding === undefined || header === undefined) {
       return;
     }
-    const timestamp = rewriting.timestamp(view);
     let pictureId = 0;
     let tl0PicIdx = 0;
     if (view.vp8.valid) {
@@ -201,6 +287,10 @@ export class TrackForwarder implements Forwarder {
     }
     const rollover = Math.floor(sequence / 0x1_0000);
     const length = srtpSender.sealRtp(out, headerLength, view.payload, rollover);
+    if (view.vp8.valid) {
+      // The payload is kept for repeats, and others read their numbers from it.
+      patchVp8Descriptor(view.payload, view.vp8, view.vp8.pictureId, view.vp8.tl0PicIdx);
+    }
     const datagram = out.subarray(0, length);
     this.#copies?.keep(sequence & 0xffff, datagram);
     this.#stats.packets += 1;
@@ -222,11 +312,12 @@ export class TrackForwarder implements Forwarder {
       const wanted = role.layer === this.#target || (!this.#flowing && role.layer < this.#target);
       if (!wanted || !view.key) {
         if (role.layer === this.#target) {
-          this.publication.requestKeyframe(role.layer);
+          this.#askForKeyframe(view.nowMs);
         }
         return false;
       }
     }
+    this.#replay = undefined;
     this.#rewriting.switchTo(view);
     this.#flowing = true;
     if (role.layer !== this.#target) {
@@ -248,6 +339,9 @@ export class TrackForwarder implements Forwarder {
     this.#stats.plis += 1;
     const layer = this.currentLayer;
     this.publication.requestKeyframe(layer >= 0 ? layer : this.#target);
+    if (this.#replay === undefined && this.#stats.fractionLost <= MAX_LOSS_FOR_REPLAY) {
+      this.#waitsSinceMs = Math.min(this.#waitsSinceMs, performance.now());
+    }
   }
 
   onReceptionReport(report: ReceptionReport): void {
@@ -290,7 +384,8 @@ export class TrackForwarder implements Forwarder {
     if (!this.#rewriting.started || !this.isSending) {
       return undefined;
     }
-    const rtpTimestamp = this.#reportTimestamp(nowNtpUs, nowMs);
+    const mayGuess = nowMs - this.#boundMs >= REPORT_WAIT_MS;
+    const rtpTimestamp = reportTimestamp(this.#rewriting, this.publication, mayGuess, nowNtpUs, nowMs);
     if (rtpTimestamp === undefined) {
       return undefined;
     }
@@ -301,20 +396,5 @@ export class TrackForwarder implements Forwarder {
       packets: this.#stats.packets,
       octets: this.#stats.octets,
     });
-  }
-
-  /** The publisher's own mapping, moved by the same clock offset for all its tracks: that keeps its lip sync. */
-  #reportTimestamp(nowNtpUs: number, nowMs: number): number | undefined {
-    const { stream, timestampOffset, lastTimestamp, lastSentMs } = this.#rewriting;
-    const { offsetUs } = this.publication.clock;
-    const mapped = offsetUs === undefined ? undefined : stream?.clock.rtpAt(nowNtpUs - offsetUs);
-    if (mapped !== undefined) {
-      return mapped + timestampOffset;
-    }
-    if (nowMs - this.#boundMs < REPORT_WAIT_MS) {
-      return undefined;
-    }
-    const elapsed = ((nowMs - lastSentMs) * this.publication.codec.clockRateHz) / 1000;
-    return lastTimestamp + Math.round(elapsed);
   }
 }

@@ -46,12 +46,13 @@ export class TrackPublication implements Publication {
   readonly options: PublicationOptions;
   readonly clock: PublisherClock;
   readonly forwarders = new Set<TrackForwarder>();
+  /** Undefined for audio. */
+  readonly keyframeCodec: KeyframeCodec | undefined;
   readonly #sendPli: (ssrc: number) => void;
   /** By layer: the stream that carries it now. */
   readonly #streams: (InboundStream | undefined)[] = [];
   readonly #inspectors: StreamInspector[] = [];
   readonly #lastPliMs: number[] = [];
-  readonly #keyframeCodec: KeyframeCodec | undefined;
   /** Copy of the set: iterating a Set allocates, and this happens for every packet. */
   #active: TrackForwarder[] = [];
   #view: PacketView | undefined;
@@ -69,7 +70,7 @@ export class TrackPublication implements Publication {
     this.codec = options.publication.codec;
     this.clock = options.clock;
     this.#sendPli = options.sendPli;
-    this.#keyframeCodec = keyframeCodecOf(options.publication.codec.name);
+    this.keyframeCodec = keyframeCodecOf(options.publication.codec.name);
   }
 
   /** Without it decoders of these codecs cannot drop layers; VP8 and H.264 do not need it. */
@@ -209,12 +210,12 @@ export class TrackPublication implements Publication {
     view.dependencyDescriptor = dependencyDescriptor;
     view.nowMs = nowMs;
     view.vp8.valid = false;
-    if (this.#keyframeCodec === undefined) {
+    if (this.keyframeCodec === undefined) {
       view.key = true;
-    } else if (this.#keyframeCodec === 'vp8') {
+    } else if (this.keyframeCodec === 'vp8') {
       view.key = parseVp8Descriptor(payload, view.vp8).keyFrame;
     } else {
-      view.key = startsKeyframe(this.#keyframeCodec, payload);
+      view.key = startsKeyframe(this.keyframeCodec, payload);
     }
     for (const forwarder of active) {
       forwarder.forward(view);
