@@ -56,6 +56,19 @@ const ingressSchema = z.strictObject({
       'RTMP address handed out to encoders. Default: rtmp://<first reachable address>:<rtmp_port>/live.',
     )
     .meta({ example: 'rtmp://ingest.example.com/live' }),
+  rtmps_port: port
+    .optional()
+    .describe('TCP port of the RTMPS listener (0 = any free port); needs a certificate. Default: no RTMPS.')
+    .meta({ example: 1936 }),
+  rtmps_cert_file: z.string().default('').describe('PEM file with the certificate chain of RTMPS.'),
+  rtmps_key_file: z.string().default('').describe('PEM file with its private key.'),
+  rtmps_base_url: z
+    .url({ protocol: /^rtmps$/ })
+    .optional()
+    .describe(
+      'RTMPS address shown to encoders. Default: rtmps://<first reachable address>:<rtmps_port>/live.',
+    )
+    .meta({ example: 'rtmps://ingest.example.com/live' }),
   whip_port: port.default(8080).describe('TCP port of the WHIP endpoint (0 = any free port).'),
   whip_base_url: z
     .url({ protocol: /^https?$/ })
@@ -121,7 +134,9 @@ const egressSchema = z.strictObject({
     .min(0)
     .max(1)
     .default(0)
-    .describe('Browsers kept ready, each in one more such process (0 or 1): a page starts in half the time.'),
+    .describe(
+      'Browsers kept ready, each in one more such process (0 or 1, about 450 MB): spares a page the start of Chrome.',
+    ),
   twitch_ingest: z
     .string()
     .regex(/^(rtmps?:\/\/[^\s]*\{stream_key\}.*)?$/, 'an RTMP address with {stream_key} in it')

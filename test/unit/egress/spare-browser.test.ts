@@ -19,7 +19,7 @@ beforeEach(() => {
 const fakeOpen: OpenBrowser = () => {
   const pid = opened.length + 1;
   const browser: BrowserProcess = {
-    ...{ pid, captureTabTitle: `tab ${pid}`, browser: {} as Browser },
+    ...{ pid, captureTabTitle: `tab ${pid}`, browser: undefined as unknown as Browser },
     events: new SafeEmitter<BrowserEvents>(logger),
     close: () => {
       closed.push(pid);
