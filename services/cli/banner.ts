@@ -25,6 +25,7 @@ export function banner({ sluice, ingress, devKeys, limits }: BannerOptions): str
           `    Server       ${ingress.url}`,
           `    Stream key   ${ingress.streamKey}   → room "${ingress.roomName}"`,
         ]),
+    ...rtmpsLine(urls),
     `  WHIP           ${urls.whip}  (bearer token: the stream key of a WHIP endpoint)`,
     `  Recordings     ${recordingsDir}`,
     ...limits.map((limit) => `  Limit          ${limit}`),
@@ -42,6 +43,10 @@ export function banner({ sluice, ingress, devKeys, limits }: BannerOptions): str
   return `${lines.join('\n')}\n`;
 }
 
+function rtmpsLine(urls: RunningSluice['urls']): string[] {
+  return urls.rtmps === '' ? [] : [`  RTMPS          ${urls.rtmps}`];
+}
+
 /** What an operator needs to know of a worker: where it can be asked how it is. */
 export function workerBanner(options: {
   sluice: Pick<RunningSluice, 'role' | 'urls' | 'ports' | 'recordingsDir'>;
@@ -55,7 +60,7 @@ export function workerBanner(options: {
     `  Health         http://localhost:${ports.health}/  (healthz, readyz, status, metrics)`,
     `  Server         ${urls.ws}`,
     ...(role === 'ingress'
-      ? [`  RTMP           ${urls.rtmp}`, `  WHIP           ${urls.whip}`]
+      ? [`  RTMP           ${urls.rtmp}`, ...rtmpsLine(urls), `  WHIP           ${urls.whip}`]
       : [`  Recordings     ${recordingsDir}`]),
     ...options.limits.map((limit) => `  Limit          ${limit}`),
     '',

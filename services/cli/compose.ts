@@ -18,6 +18,7 @@ import { mediaBindAddress, publicHost, selfHost } from './addresses.ts';
 import { openBackbone, type Backbone } from './backbone.ts';
 import { startEgressPart } from './egress-part.ts';
 import { PartList } from './part-list.ts';
+import { rtmpsOptions, rtmpsUrl } from './rtmps.ts';
 import { partsOf, type Role } from './roles.ts';
 import { startServerPart } from './server-part.ts';
 import { observeEgress, observeIngress, observeRooms } from './service-metrics.ts';
@@ -33,8 +34,9 @@ export type RunningSluice = {
   nodeId: string;
   role: Role;
   /** 0 = nothing listens there in this process. */
-  ports: { http: number; health: number; rtmp: number; whip: number; rtcUdp: number };
-  urls: { api: string; ws: string; rtmp: string; whip: string };
+  ports: { http: number; health: number; rtmp: number; rtmps: number; whip: number; rtcUdp: number };
+  /** '' = not served. */
+  urls: { api: string; ws: string; rtmp: string; rtmps: string; whip: string };
   recordingsDir: string;
   ingressStore: IngressStore;
   /** Takes nothing new and waits until running sessions and recordings have ended by themselves. */
@@ -54,8 +56,8 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
   const recordingsDir = path.resolve(config.recordings_dir);
   const metrics = createMetrics({ nodeId });
   const parts = new PartList(logger);
-  const ports = { http: 0, health: 0, rtmp: 0, whip: 0, rtcUdp: 0 };
-  const urls = { api: '', ws: config.ws_url ?? '', rtmp: '', whip: '' };
+  const ports = { http: 0, health: 0, rtmp: 0, rtmps: 0, whip: 0, rtcUdp: 0 };
+  const urls = { api: '', ws: config.ws_url ?? '', rtmp: '', rtmps: '', whip: '' };
   const host = publicHost(config);
   let backbone: Backbone | undefined;
   let ingress: Ingress | undefined;
@@ -72,6 +74,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
       http: ports.http,
       health: ports.health,
       rtmp: ports.rtmp,
+      rtmps: ports.rtmps,
       whip: ports.whip,
       rtc_udp: ports.rtcUdp,
     },
@@ -122,6 +125,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
           logger: logger.child({ service: 'ingress' }),
           localMedia,
           rtmp: { port: config.ingress.rtmp_port, bindAddress: mediaBindAddress(config) },
+          ...(await rtmpsOptions(config)),
           url: {
             allowAddresses: config.ingress.url_input.allow_addresses,
             fileRoot: config.ingress.url_input.file_root,
@@ -134,6 +138,8 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
       );
       ports.rtmp = ingress.rtmpPort;
       urls.rtmp = config.ingress.rtmp_base_url ?? `rtmp://${host}:${ports.rtmp}/live`;
+      ports.rtmps = ingress.rtmpsPort;
+      urls.rtmps = rtmpsUrl(config, host, ports.rtmps);
       ports.whip = ingress.whipPort;
       urls.whip = config.ingress.whip_base_url ?? `http://${host}:${ports.whip}/w`;
       observeIngress(metrics, ingress);

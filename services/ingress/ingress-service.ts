@@ -10,7 +10,7 @@ import { lookUpStreamKey } from './key-lookup.ts';
 import type { RoomAccess } from './room-publisher.ts';
 import type { EncoderConnection, MediaSink, PublishRequest } from './servers/publisher-types.ts';
 import type { RtmpLimits } from './servers/rtmp-limits.ts';
-import { startRtmpServer } from './servers/rtmp-server.ts';
+import { startRtmpListeners } from './servers/rtmp-listeners.ts';
 import type { WhipLimits } from './servers/whip-limits.ts';
 import { startWhipServer } from './servers/whip-server.ts';
 import type { WhipAnswer, WhipPublished, WhipPublishRequest } from './servers/whip-types.ts';
@@ -24,6 +24,8 @@ export type IngressOptions = {
   logger: Logger;
   /** port 0 = any free port. */
   rtmp: { port: number; bindAddress: string; limits?: Partial<RtmpLimits> };
+  /** Undefined: no RTMPS. Certificate chain and private key, PEM; the limits are those of `rtmp`. */
+  rtmps?: { port: number; bindAddress: string; cert: string; key: string };
   whip: { port: number; bindAddress: string; limits?: Partial<WhipLimits> };
   /** What URL inputs may read. */
   url: UrlPolicyOptions;
@@ -39,6 +41,8 @@ export type IngressOptions = {
 
 export type Ingress = {
   readonly rtmpPort: number;
+  /** 0 = RTMPS is off. */
+  readonly rtmpsPort: number;
   readonly whipPort: number;
   /** Ids of the endpoints with a running session. */
   activeIngressIds(): string[];
@@ -54,8 +58,9 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
   const sessions = new SessionRegistry({ bus, logger });
   const connectRoom = options.connectRoom ?? clientFor(options.localMedia);
   const stopServing = await serveUrlIngress(options, sessions, connectRoom);
-  const rtmp = await startRtmpServer({
-    ...options.rtmp,
+  const rtmp = await startRtmpListeners({
+    rtmp: options.rtmp,
+    rtmps: options.rtmps,
     logger,
     onPublish: (request, encoder) => acceptRtmp({ ...options, connectRoom }, sessions, request, encoder),
   });
@@ -68,12 +73,15 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
     throw error;
   });
   return {
-    rtmpPort: rtmp.port,
+    rtmpPort: rtmp.rtmpPort,
+    rtmpsPort: rtmp.rtmpsPort,
     whipPort: whip.port,
     activeIngressIds: () => sessions.activeIngressIds(),
     async drain() {
       await stopServing();
-      await sessions.drain();
+      const drained = sessions.drain();
+      rtmp.requestReconnect('This server is about to stop: please connect again.');
+      await drained;
     },
     async close(cause) {
       await stopServing();

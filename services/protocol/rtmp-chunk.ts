@@ -35,6 +35,7 @@ export class ChunkReader {
   readonly #streams = new Map<number, ChunkStream>();
   #chunkBytes = DEFAULT_CHUNK_BYTES;
   #bufferedBytes = 0;
+  #chunkCount = 0;
   /** Start of a chunk header that is not complete yet: at most 18 bytes. */
   #pending: Buffer = Buffer.alloc(0);
   #current: { stream: ChunkStream; left: number } | undefined;
@@ -46,6 +47,11 @@ export class ChunkReader {
   /** Bytes held for unfinished messages. */
   get bufferedBytes(): number {
     return this.#bufferedBytes;
+  }
+
+  /** Chunk headers read so far: what the peer makes us work, however few bytes it sends. */
+  get chunkCount(): number {
+    return this.#chunkCount;
   }
 
   /**
@@ -67,6 +73,7 @@ export class ChunkReader {
           return;
         }
         offset += headerBytes;
+        this.#chunkCount++;
       }
       offset += this.#readPayload(bytes, offset, onMessage);
     }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { ServiceError } from '../base/errors.ts';
+import { findClientDigest, signedAnswer } from './rtmp-digest.ts';
 
 /** RTMP 1.0 section 5.2: version byte, then two packets of this size from each side. */
 const PACKET_BYTES = 1536;
@@ -12,8 +13,8 @@ export type HandshakeStep =
   | { done: true; reply: Buffer; rest: Buffer };
 
 /**
- * The server side. C1 packets with a digest (Flash, FMLE) are accepted and answered with the simple form, as every
- * encoder understands it; C2 is not compared, since several encoders fill it with garbage.
+ * The server side. A C1 with a digest (Flash, FMLE, ffmpeg) is answered with digests, any other one with its echo;
+ * C2 is not compared, since several encoders fill it with garbage.
  */
 export class ServerHandshake {
   readonly #received = Buffer.alloc(CLIENT_BYTES);
@@ -38,15 +39,20 @@ export class ServerHandshake {
     return { done: true, reply, rest: Buffer.from(data.subarray(taken)) };
   }
 
-  /** S0, S1 and S2 (the echo of C1) as soon as C1 is complete. */
+  /** S0, S1 and S2 as soon as C1 is complete. */
   #reply(): Buffer {
     if (this.#replied || this.#length < 1 + PACKET_BYTES) {
       return Buffer.alloc(0);
     }
     this.#replied = true;
+    const c1 = this.#received.subarray(1, 1 + PACKET_BYTES);
+    const client = findClientDigest(c1);
+    if (client !== undefined) {
+      const { s1, s2 } = signedAnswer(client);
+      return Buffer.concat([Buffer.from([VERSION]), s1, s2]);
+    }
     const s1 = randomBytes(PACKET_BYTES);
     s1.fill(0, 0, 8); // time, and a zero version that says "no digest here"
-    const c1 = this.#received.subarray(1, 1 + PACKET_BYTES);
     return Buffer.concat([Buffer.from([VERSION]), s1, c1]);
   }
 }

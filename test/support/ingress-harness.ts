@@ -33,6 +33,8 @@ export type IngressHarnessOptions = {
   info?: PartialMessage<IngressInfo>;
   logger?: Logger;
   limits?: NonNullable<IngressOptions['rtmp']['limits']>;
+  /** Serves RTMPS too. */
+  rtmps?: { cert: string; key: string };
   whipLimits?: NonNullable<IngressOptions['whip']['limits']>;
   url?: Partial<IngressOptions['url']>;
   /** The real room client against a real SFU instead of the fake room. */
@@ -89,6 +91,9 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
       bindAddress: '127.0.0.1',
       ...(options.limits === undefined ? {} : { limits: options.limits }),
     },
+    ...(options.rtmps === undefined
+      ? {}
+      : { rtmps: { port: 0, bindAddress: '127.0.0.1', ...options.rtmps } }),
     whip: {
       port: 0,
       bindAddress: '127.0.0.1',

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { amfObject, decodeAmf0, encodeAmf0, type AmfValue } from '../../services/protocol/amf0.ts';
 import { ChunkReader, ChunkWriter } from '../../services/protocol/rtmp-chunk.ts';
-import { RTMP_MESSAGE, type RtmpMessage } from '../../services/protocol/rtmp-message.ts';
+import { RTMP_MESSAGE, uint32Message, type RtmpMessage } from '../../services/protocol/rtmp-message.ts';
 
 const HANDSHAKE_BYTES = 1 + 2 * 1536;
 const UNLIMITED = { maxMessageBytes: 1e9, maxBufferedBytes: 1e9, maxChunkStreams: 1e6 };
@@ -18,8 +18,9 @@ export class RtmpClient {
   #handshake = Buffer.alloc(0);
   #transaction = 0;
 
-  constructor(port: number) {
-    this.socket = connect(port, '127.0.0.1');
+  /** @param to a port of this machine, or a socket that is connecting. */
+  constructor(to: number | Socket) {
+    this.socket = typeof to === 'number' ? connect(to, '127.0.0.1') : to;
     this.socket.on('error', () => undefined);
     this.closed = new Promise((resolve) => {
       this.socket.once('close', () => {
@@ -45,6 +46,13 @@ export class RtmpClient {
 
   send(message: Partial<RtmpMessage> & { typeId: number; payload: Buffer }, chunkStreamId = 4): this {
     return this.raw(this.#writer.write(chunkStreamId, { messageStreamId: 1, timestampMs: 0, ...message }));
+  }
+
+  /** Announces it, then uses it. */
+  setChunkBytes(chunkBytes: number): this {
+    this.send(uint32Message(RTMP_MESSAGE.setChunkSize, chunkBytes), 2);
+    this.#writer.setChunkBytes(chunkBytes);
+    return this;
   }
 
   command(name: string, ...args: AmfValue[]): this {

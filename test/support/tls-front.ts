@@ -39,7 +39,8 @@ export async function startTlsFront(targetPort: number): Promise<TlsFront> {
   };
 }
 
-function selfSigned(): { key: string; cert: string } {
+/** A certificate for "localhost" and its key, PEM. */
+export function selfSigned(): { key: string; cert: string } {
   const folder = mkdtempSync(path.join(tmpdir(), 'sluice-cert-'));
   const [keyFile, certFile] = [path.join(folder, 'key.pem'), path.join(folder, 'cert.pem')];
   try {

@@ -4,6 +4,7 @@ import { buildAvcConfig } from '../../services/media/codecs/h264-avcc.ts';
 import { joinLengthPrefixed } from '../../services/media/codecs/h264.ts';
 import { parseSps } from '../../services/media/codecs/h264-sps.ts';
 import { AccessUnitAssembler } from '../../services/ingress/publish/access-unit-assembler.ts';
+import { readConnect } from '../../services/ingress/servers/rtmp-capabilities.ts';
 import { parseCommand, parseMetadata, streamKeyOf } from '../../services/ingress/servers/rtmp-commands.ts';
 import { decodeAmf0 } from '../../services/protocol/amf0.ts';
 import { flvVideoBody, parseFlvAudio, parseFlvVideo } from '../../services/protocol/flv.ts';
@@ -129,7 +130,7 @@ function readMessage(message: RtmpMessage): void {
   switch (message.typeId) {
     case 20:
     case 17:
-      streamKeyOf(String(parseCommand(message, 16_384).args[1]));
+      readCommand(message);
       return;
     case 18:
     case 15:
@@ -146,6 +147,12 @@ function readMessage(message: RtmpMessage): void {
       return;
     default:
   }
+}
+
+function readCommand(message: RtmpMessage): void {
+  const { args } = parseCommand(message, 16_384);
+  const { app } = readConnect(args[0]);
+  expectThat(typeof args[1] !== 'string' || !streamKeyOf(args[1], app).includes('/'), 'a path as stream key');
 }
 
 function fuzzAmf(random: SeededRandom): void {

@@ -23,15 +23,28 @@ export function parseCommand(message: RtmpMessage, maxBytes: number): RtmpComman
   };
 }
 
-/** onMetaData, bare or wrapped in @setDataFrame; undefined for all other data messages. @throws ServiceError malformed */
+/**
+ * onMetaData, bare or wrapped in @setDataFrame; undefined for all other data messages, and for those that cannot be
+ * read (AMF3): nothing depends on metadata.
+ * @throws ServiceError resource_exhausted
+ */
 export function parseMetadata(message: RtmpMessage, maxBytes: number): AmfObject | undefined {
-  const values = decodeAmf0(amf0Body(message, RTMP_MESSAGE.dataAmf3, maxBytes));
+  const body = amf0Body(message, RTMP_MESSAGE.dataAmf3, maxBytes);
+  let values: readonly AmfValue[];
+  try {
+    values = decodeAmf0(body);
+  } catch {
+    return undefined;
+  }
   const start = values[0] === '@setDataFrame' ? 1 : 0;
   const metadata = values[start + 1];
   return values[start] === 'onMetaData' && metadata instanceof Map ? metadata : undefined;
 }
 
-/** AMF3 messages carry AMF0 behind a zero byte as long as no AMF3 value is used; nothing else is supported. */
+/**
+ * AMF3 messages carry AMF0 behind a zero byte as long as no AMF3 value is used; nothing else is supported. Some
+ * encoders leave the byte out: no command and no metadata begins with a number, which is what it would be then.
+ */
 function amf0Body(message: RtmpMessage, amf3Type: number, maxBytes: number): Buffer {
   if (message.payload.length > maxBytes) {
     throw new ServiceError(
@@ -39,12 +52,20 @@ function amf0Body(message: RtmpMessage, amf3Type: number, maxBytes: number): Buf
       `RTMP: a command or metadata of ${message.payload.length} bytes is above the limit of ${maxBytes}`,
     );
   }
-  return message.typeId === amf3Type ? message.payload.subarray(1) : message.payload;
+  const prefixed = message.typeId === amf3Type && message.payload[0] === 0;
+  return prefixed ? message.payload.subarray(1) : message.payload;
 }
 
-/** Last path element of the publish name without "?query", as LiveKit reads it; the application name is ignored. */
-export function streamKeyOf(publishName: string): string {
-  const path = publishName.split('?', 1)[0] ?? '';
+/**
+ * Last path element of the publish name without "?query", as LiveKit reads it. An encoder with one field for the whole
+ * address sends an empty name and everything in the application's: then its last element counts.
+ */
+export function streamKeyOf(publishName: string, app = ''): string {
+  return lastElement(publishName) || lastElement(app);
+}
+
+function lastElement(name: string): string {
+  const path = name.split('?', 1)[0] ?? '';
   return path.slice(path.lastIndexOf('/') + 1);
 }
 
@@ -57,11 +78,15 @@ function command(messageStreamId: number, values: readonly AmfValue[]): RtmpMess
   };
 }
 
-export function connectResult(transactionId: number): RtmpMessage {
+/** @param capabilities further properties of the answer. */
+export function connectResult(
+  transactionId: number,
+  capabilities: Readonly<Record<string, AmfValue>> = {},
+): RtmpMessage {
   return command(0, [
     '_result',
     transactionId,
-    amfObject({ fmsVer: 'FMS/3,0,1,123', capabilities: 31 }),
+    amfObject({ fmsVer: 'FMS/3,0,1,123', capabilities: 31, ...capabilities }),
     amfObject({
       level: 'status',
       code: 'NetConnection.Connect.Success',
@@ -92,6 +117,16 @@ const ERROR_CODES: ReadonlySet<StatusCode> = new Set<StatusCode>([
 export function onStatus(messageStreamId: number, code: StatusCode, description: string): RtmpMessage {
   const level = ERROR_CODES.has(code) ? 'error' : 'status';
   return command(messageStreamId, ['onStatus', 0, null, amfObject({ level, code, description })]);
+}
+
+/** Enhanced RTMP v2, "Reconnect Request": the encoder connects again and takes its stream along. */
+export function reconnectRequest(description: string): RtmpMessage {
+  return command(0, [
+    'onStatus',
+    0,
+    null,
+    amfObject({ level: 'status', code: 'NetConnection.Connect.ReconnectRequest', description }),
+  ]);
 }
 
 /** Flash Media Live Encoder waits for this before it publishes. */

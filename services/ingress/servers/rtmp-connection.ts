@@ -2,15 +2,14 @@ import type { Socket } from 'node:net';
 import { ServiceError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import {
-  peerBandwidthMessage,
   RTMP_MESSAGE,
   splitAggregate,
-  uint32Message,
   USER_CONTROL,
   userControlMessage,
   type RtmpMessage,
 } from '../../protocol/rtmp-message.ts';
 import type { EncoderConnection, MediaSink, OnPublish } from './publisher-types.ts';
+import { readConnect, serverCapabilities, type ConnectRequest } from './rtmp-capabilities.ts';
 import {
   callResult,
   connectResult,
@@ -18,10 +17,12 @@ import {
   onStatus,
   parseCommand,
   parseMetadata,
+  reconnectRequest,
   streamKeyOf,
   type RtmpCommand,
   type StatusCode,
 } from './rtmp-commands.ts';
+import { RtmpDeadline } from './rtmp-deadline.ts';
 import type { RtmpLimits } from './rtmp-limits.ts';
 import { RtmpWire } from './rtmp-wire.ts';
 
@@ -46,18 +47,19 @@ type Phase =
 
 /** The one message stream a connection gets; answering every createStream with it makes a flood pointless. */
 const MESSAGE_STREAM_ID = 1;
-const WINDOW_BYTES = 2_500_000;
-const OUT_CHUNK_BYTES = 4_096;
 const MAX_HELD_MESSAGES = 64;
+/** Above the limit, what an encoder that pings once in a while may send for ever. */
+const COMMANDS_PER_MINUTE = 30;
 
 /** One RTMP peer from its first byte to its end: connect → createStream → publish. It never throws outwards. */
 export class RtmpConnection implements EncoderConnection {
   readonly #options: RtmpConnectionOptions;
   readonly #wire: RtmpWire;
   #phase: Phase = { name: 'handshake' };
-  #deadline: NodeJS.Timeout | undefined;
+  readonly #deadline: RtmpDeadline;
+  readonly #openedMs = Date.now();
   #commands = 0;
-  #mediaSeen = false;
+  #connect: ConnectRequest = { app: '', enhanced: false, reconnect: false };
 
   constructor(options: RtmpConnectionOptions) {
     this.#options = options;
@@ -65,7 +67,7 @@ export class RtmpConnection implements EncoderConnection {
     this.#wire = new RtmpWire(options.socket, limits, logger, {
       onHandshaken: () => {
         this.#phase = { name: 'idle' };
-        this.#expectWithin(limits.publishTimeoutMs, 'nothing published in time');
+        this.#deadline.expectWithin(limits.publishTimeoutMs, 'nothing published in time');
       },
       onMessage: (message) => {
         this.#onMessage(message);
@@ -78,7 +80,22 @@ export class RtmpConnection implements EncoderConnection {
         this.#close('encoder disconnected');
       },
     });
-    this.#expectWithin(limits.handshakeTimeoutMs, 'handshake not finished in time');
+    this.#deadline = new RtmpDeadline((cause) => {
+      logger.info({ cause }, 'rtmp connection timed out');
+      this.drop(cause);
+    });
+    this.#deadline.expectWithin(limits.handshakeTimeoutMs, 'handshake not finished in time');
+  }
+
+  /** Asks an encoder that understands it to connect again; it goes on until it does. False = it would not understand. */
+  requestReconnect(description: string): boolean {
+    if (!this.#connect.reconnect || this.#phase.name !== 'publishing') {
+      return false;
+    }
+    this.#wire.guard(() => {
+      this.#wire.send(reconnectRequest(description));
+    });
+    return true;
   }
 
   drop(cause: string): void {
@@ -126,7 +143,7 @@ export class RtmpConnection implements EncoderConnection {
     }
     const { sink } = this.#phase;
     if (isMedia) {
-      this.#mediaSeen = true;
+      this.#deadline.sawMedia();
       sink[typeId === RTMP_MESSAGE.audio ? 'audio' : 'video'](timestampMs, payload);
     } else if (typeId === RTMP_MESSAGE.dataAmf0 || typeId === RTMP_MESSAGE.dataAmf3) {
       const metadata = parseMetadata(message, this.#options.limits.maxCommandBytes);
@@ -181,10 +198,11 @@ export class RtmpConnection implements EncoderConnection {
     }
   }
 
-  /** Commands and pings cost more than the bytes they take, so their number is limited for a connection's life. */
+  /** Commands and pings cost more than the bytes they take, so their number is limited. */
   #countCommand(): void {
     this.#commands++;
-    if (this.#commands > this.#options.limits.maxCommands) {
+    const regained = ((Date.now() - this.#openedMs) / 60_000) * COMMANDS_PER_MINUTE;
+    if (this.#commands > this.#options.limits.maxCommands + regained) {
       throw new ServiceError('resource_exhausted', 'RTMP: too many commands');
     }
   }
@@ -200,10 +218,9 @@ export class RtmpConnection implements EncoderConnection {
       throw new ServiceError('failed_precondition', 'RTMP: connect twice');
     }
     this.#phase = { name: 'connected' };
-    this.#wire.send(uint32Message(RTMP_MESSAGE.windowAcknowledgementSize, WINDOW_BYTES));
-    this.#wire.send(peerBandwidthMessage(WINDOW_BYTES));
-    this.#wire.setChunkBytes(OUT_CHUNK_BYTES);
-    this.#wire.send(connectResult(command.transactionId));
+    this.#connect = readConnect(command.args[0]);
+    this.#wire.announce();
+    this.#wire.send(connectResult(command.transactionId, serverCapabilities(this.#connect)));
   }
 
   #onPublish(command: RtmpCommand): void {
@@ -214,8 +231,8 @@ export class RtmpConnection implements EncoderConnection {
     const phase: Phase = { name: 'authorizing', held: [] };
     this.#phase = phase;
     this.#wire.hold(true);
-    clearTimeout(this.#deadline);
-    void this.#authorize(valid ? streamKeyOf(name) : '', phase.held);
+    this.#deadline.clear();
+    void this.#authorize(valid ? streamKeyOf(name, this.#connect.app) : '', phase.held);
   }
 
   async #authorize(streamKey: string, held: RtmpMessage[]): Promise<void> {
@@ -235,16 +252,17 @@ export class RtmpConnection implements EncoderConnection {
         this.#options.onWrongKey();
       }
       const waitMs = Math.max(0, limits.refusalDelayMs - (Date.now() - startedMs));
-      this.#deadline = setTimeout(() => {
-        this.#refuse(taken ? 'NetStream.Publish.BadName' : 'NetStream.Publish.Failed', failure.message);
-      }, waitMs);
+      const code = taken ? 'NetStream.Publish.BadName' : 'NetStream.Publish.Failed';
+      this.#deadline.postpone(waitMs, () => {
+        this.#refuse(code, failure.message);
+      });
     }
   }
 
   #startPublishing(sink: MediaSink, held: readonly RtmpMessage[]): void {
     this.#phase = { name: 'publishing', sink };
     this.#wire.trust();
-    this.#watchMedia();
+    this.#deadline.expectMedia(this.#options.limits.mediaTimeoutMs);
     this.#wire.guard(() => {
       this.#wire.send(userControlMessage(USER_CONTROL.streamBegin, MESSAGE_STREAM_ID));
       this.#wire.send(onStatus(MESSAGE_STREAM_ID, 'NetStream.Publish.Start', 'Publishing.'));
@@ -253,27 +271,6 @@ export class RtmpConnection implements EncoderConnection {
       });
     });
     this.#wire.hold(false);
-  }
-
-  /** One timer per period instead of one per message. */
-  #watchMedia(): void {
-    const { mediaTimeoutMs } = this.#options.limits;
-    this.#mediaSeen = false;
-    this.#deadline = setTimeout(() => {
-      if (this.#mediaSeen) {
-        this.#watchMedia();
-      } else {
-        this.drop(`no media for ${mediaTimeoutMs / 1000} s`);
-      }
-    }, mediaTimeoutMs);
-  }
-
-  #expectWithin(timeoutMs: number, cause: string): void {
-    clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => {
-      this.#options.logger.info({ cause }, 'rtmp connection timed out');
-      this.#close(cause);
-    }, timeoutMs);
   }
 
   #refuse(code: StatusCode, description: string, failure?: Error): void {
@@ -291,7 +288,7 @@ export class RtmpConnection implements EncoderConnection {
       return;
     }
     this.#phase = { name: 'closed' };
-    clearTimeout(this.#deadline);
+    this.#deadline.clear();
     this.#wire.close();
     if (phase.name === 'publishing') {
       phase.sink.end(cause, failure);

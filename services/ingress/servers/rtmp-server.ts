@@ -1,5 +1,6 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { ServiceError } from '../../base/errors.ts';
+import { createSecureContext, TLSSocket, type SecureContext } from 'node:tls';
+import { messageOf, ServiceError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import { AddressLimiter } from './address-limiter.ts';
 import type { OnPublish } from './publisher-types.ts';
@@ -13,27 +14,39 @@ export type RtmpServerOptions = {
   logger: Logger;
   onPublish: OnPublish;
   limits?: Partial<RtmpLimits>;
+  /** RTMPS: certificate chain and private key, PEM. */
+  tls?: { cert: string; key: string };
+  /** Counts together with another listener, so that a second port is no second chance. */
+  limiter?: AddressLimiter;
 };
 
 export type RtmpServer = {
   readonly port: number;
+  /** Asks all encoders that understand it to connect again, elsewhere if something in front sends them there. */
+  requestReconnect(description: string): void;
   /** Stops listening, drops every encoder; resolves when all sockets are gone. Idempotent. */
   close(cause: string): Promise<void>;
 };
 
-/** @throws ServiceError unavailable when the address cannot be bound. */
+/**
+ * With TLS, its handshake comes after the limits on connections and under the same time limit as RTMP's.
+ * @throws ServiceError unavailable when the address cannot be bound, invalid_argument for an unusable certificate.
+ */
 export async function startRtmpServer(options: RtmpServerOptions): Promise<RtmpServer> {
   const limits: RtmpLimits = { ...RTMP_LIMITS, ...options.limits };
-  const limiter = new AddressLimiter(limits);
+  const limiter = options.limiter ?? new AddressLimiter(limits);
+  const secureContext = options.tls === undefined ? undefined : secureContextOf(options.tls);
   const connections = new Map<Socket, RtmpConnection>();
-  const server = createServer((socket) => {
-    const remoteAddress = socket.remoteAddress ?? '';
+  const server = createServer((accepted) => {
+    const remoteAddress = accepted.remoteAddress ?? '';
     const refusal = limiter.admit(remoteAddress);
     if (refusal !== undefined) {
       options.logger.warn({ remoteAddress, refusal }, 'rtmp connection refused');
-      socket.on('error', () => undefined).destroy();
+      accepted.on('error', () => undefined).destroy();
       return;
     }
+    const socket =
+      secureContext === undefined ? accepted : new TLSSocket(accepted, { isServer: true, secureContext });
     connections.set(
       socket,
       new RtmpConnection({
@@ -56,6 +69,11 @@ export async function startRtmpServer(options: RtmpServerOptions): Promise<RtmpS
   let closing: Promise<void> | undefined;
   return {
     port: (server.address() as AddressInfo).port,
+    requestReconnect(description) {
+      for (const connection of connections.values()) {
+        connection.requestReconnect(description);
+      }
+    },
     close(cause) {
       closing ??= new Promise((resolve) => {
         server.close(() => {
@@ -70,14 +88,30 @@ export async function startRtmpServer(options: RtmpServerOptions): Promise<RtmpS
   };
 }
 
+function secureContextOf(tls: { cert: string; key: string }): SecureContext {
+  try {
+    return createSecureContext({ cert: tls.cert, key: tls.key });
+  } catch (error) {
+    throw new ServiceError(
+      'invalid_argument',
+      `RTMPS: certificate or key cannot be used (${messageOf(error)})`,
+      {
+        scope: 'node',
+        cause: error,
+      },
+    );
+  }
+}
+
 function listen(server: Server, options: RtmpServerOptions): Promise<void> {
   const { port, bindAddress } = options;
+  const name = options.tls === undefined ? 'rtmp' : 'rtmps';
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
       reject(
         new ServiceError(
           'unavailable',
-          `RTMP: cannot listen on ${bindAddress}:${port} (${error.message}); set another rtmp_port`,
+          `${name.toUpperCase()}: cannot listen on ${bindAddress}:${port} (${error.message}); set another ${name}_port`,
           { scope: 'node', cause: error },
         ),
       );

@@ -4,7 +4,12 @@ import type { Logger } from '../../base/logger.ts';
 import { StreamReading } from '../../base/stream-reading.ts';
 import { ChunkReader, ChunkWriter } from '../../protocol/rtmp-chunk.ts';
 import { ServerHandshake } from '../../protocol/rtmp-handshake.ts';
-import { RTMP_MESSAGE, uint32Message, type RtmpMessage } from '../../protocol/rtmp-message.ts';
+import {
+  peerBandwidthMessage,
+  RTMP_MESSAGE,
+  uint32Message,
+  type RtmpMessage,
+} from '../../protocol/rtmp-message.ts';
 import type { RtmpLimits } from './rtmp-limits.ts';
 
 export type RtmpWireHandlers = {
@@ -17,7 +22,8 @@ export type RtmpWireHandlers = {
 
 const PROTOCOL_CHUNK_STREAM = 2;
 const COMMAND_CHUNK_STREAM = 3;
-const DEFAULT_ACK_WINDOW_BYTES = 2_500_000;
+const WINDOW_BYTES = 2_500_000;
+const OUT_CHUNK_BYTES = 4_096;
 const MIN_ACK_WINDOW_BYTES = 64_000;
 const LINGER_MS = 1_000;
 const RATE_WINDOW_MS = 1_000;
@@ -28,6 +34,9 @@ const RATE_WINDOW_MS = 1_000;
 const REST_MS = 40;
 /** libuv reads this much at most: there is more in the kernel, and it is read without a rest. */
 const FULL_READ_BYTES = 65_536;
+
+/** What one chunk costs in work, as bytes of a long one: tiny chunks use up the byte rate as fast as they keep us busy. */
+const CHUNK_COST_BYTES = 64;
 
 type PauseReason = 'held' | 'too fast' | 'resting';
 
@@ -43,7 +52,7 @@ export class RtmpWire {
   #handshake: ServerHandshake | undefined = new ServerHandshake();
   #receivedBytes = 0;
   #ackedBytes = 0;
-  #ackWindowBytes = DEFAULT_ACK_WINDOW_BYTES;
+  #ackWindowBytes = WINDOW_BYTES;
   #rate = { windowStartMs: 0, bytes: 0 };
   #rests = false;
   #restTimer: NodeJS.Timeout | undefined;
@@ -99,10 +108,12 @@ export class RtmpWire {
     this.#ackWindowBytes = Math.max(bytes, MIN_ACK_WINDOW_BYTES);
   }
 
-  /** Announces and uses larger chunks for our answers. */
-  setChunkBytes(chunkBytes: number): void {
-    this.send(uint32Message(RTMP_MESSAGE.setChunkSize, chunkBytes));
-    this.#writer.setChunkBytes(chunkBytes);
+  /** Our windows, and larger chunks for our answers: what comes before the answer to `connect`. */
+  announce(): void {
+    this.send(uint32Message(RTMP_MESSAGE.windowAcknowledgementSize, WINDOW_BYTES));
+    this.send(peerBandwidthMessage(WINDOW_BYTES));
+    this.send(uint32Message(RTMP_MESSAGE.setChunkSize, OUT_CHUNK_BYTES));
+    this.#writer.setChunkBytes(OUT_CHUNK_BYTES);
   }
 
   /** @throws ServiceError resource_exhausted when the peer does not read. */
@@ -143,7 +154,6 @@ export class RtmpWire {
       return;
     }
     this.#receivedBytes += data.length;
-    this.#slowDown(data.length);
     let chunks = data;
     if (this.#handshake !== undefined) {
       const step = this.#handshake.push(data);
@@ -157,11 +167,13 @@ export class RtmpWire {
       this.#handshake = undefined;
       this.#handlers.onHandshaken();
     }
+    const chunksBefore = this.#reader.chunkCount;
     this.#reader.push(chunks, (message) => {
       if (!this.#closed) {
         this.#handlers.onMessage(message);
       }
     });
+    this.#slowDown(data.length + (this.#reader.chunkCount - chunksBefore) * CHUNK_COST_BYTES);
     this.#acknowledge();
     if (this.#rests && data.length < FULL_READ_BYTES) {
       this.#rest();
@@ -200,6 +212,9 @@ export class RtmpWire {
   }
 
   #slowDown(bytes: number): void {
+    if (this.#closed) {
+      return;
+    }
     const nowMs = Date.now();
     if (nowMs - this.#rate.windowStartMs >= RATE_WINDOW_MS) {
       this.#rate = { windowStartMs: nowMs, bytes: 0 };

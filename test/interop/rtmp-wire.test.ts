@@ -1,0 +1,41 @@
+import { afterEach, expect, test } from 'vitest';
+import { ffmpeg, FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
+import {
+  ENDPOINT_INACTIVE,
+  startIngressHarness,
+  STREAM_KEY,
+  type IngressHarness,
+} from '../support/ingress-harness.ts';
+import { selfSigned } from '../support/tls-front.ts';
+
+const SECONDS = 2;
+const SOURCE = [
+  ...['-f', 'lavfi', '-i', `testsrc2=size=320x180:rate=30:duration=${SECONDS}`],
+  ...['-f', 'lavfi', '-i', `sine=frequency=1000:sample_rate=48000:duration=${SECONDS}`],
+  ...['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-g', '30', '-pix_fmt', 'yuv420p'],
+  ...['-c:a', 'aac', '-ac', '2'],
+];
+
+let harness: IngressHarness | undefined;
+afterEach(() => harness?.close());
+
+test('a player that checks our digests (ffmpeg) gets through the handshake and is told that this is no place for it', async () => {
+  harness = await startIngressHarness();
+  const player = ffmpeg(['-v', 'debug', '-i', harness.url, '-f', 'null', '-']);
+  const failure: unknown = await player.catch((error: unknown) => error);
+  const log = String((failure as { stderr?: unknown }).stderr ?? failure);
+  expect(log).toContain('this server only accepts publishers');
+  expect(log).not.toContain('validating failed');
+});
+
+test('ffmpeg publishes over RTMPS', async () => {
+  harness = await startIngressHarness({ rtmps: selfSigned() });
+  const { ingress, room, stateThat } = harness;
+  const url = `rtmps://127.0.0.1:${ingress.rtmpsPort}/live/${STREAM_KEY}?token=x`;
+  const encoder = new FfmpegEncoder(['-re', ...SOURCE, '-f', 'flv', url]);
+  expect(await encoder.exited).toMatchObject({ code: 0 });
+  const final = await stateThat(({ status }) => status === ENDPOINT_INACTIVE);
+  expect(final.error).toBe('');
+  expect(room.packets('video')).toHaveLength(30 * SECONDS);
+  expect(Math.abs(room.packets('audio').length - 50 * SECONDS)).toBeLessThanOrEqual(5);
+});
