@@ -6,7 +6,7 @@ const room = new Room();
 
 room.on(RoomEvent.TrackSubscribed, (track) => {
   const element = track.attach();
-  // The recording starts with this line, here once the first picture plays.
+  // The recording starts with this line, here once the first track plays.
   element.addEventListener('playing', () => console.log('START_RECORDING'), { once: true });
   document.body.append(element);
 });
