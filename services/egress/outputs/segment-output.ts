@@ -15,8 +15,6 @@ import { SegmentSpool, type SpooledSegment } from './segment-spool.ts';
 
 /** Media that may wait for its storage, as LiveKit's `max_upload_queue`. */
 const MAX_WAITING_S = 3600;
-/** Players never play the sound of a stream whose first segment has none, so a late track is waited for. */
-const PATIENCE = { runningUs: 3_000_000, startUs: 10_000_000 };
 
 /** @throws ServiceError invalid_argument for names that do not go together. */
 export async function openSegmentOutput(
@@ -76,13 +74,9 @@ class SegmentOutput implements EgressOutput {
       sink: this.#disk,
       requestKeyframe: context.requestKeyframe,
     });
-    this.#interleaver = new Interleaver(
-      context.kinds,
-      (packet: EncodedPacket) => {
-        this.#segmenter.write(packet);
-      },
-      PATIENCE,
-    );
+    this.#interleaver = new Interleaver(context.kinds, (packet: EncodedPacket) => {
+      this.#segmenter.write(packet);
+    });
     for (const format of context.expectedFormats) {
       this.addTrack(format);
     }

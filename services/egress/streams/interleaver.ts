@@ -1,15 +1,14 @@
 type Kind = 'video' | 'audio';
 export type Timed = { kind: Kind; dtsUs: number };
 
-/** Transcoded sound may come more than a second behind its picture. */
-const MAX_WAIT_US = 2_500_000;
 export type Patience = {
   /** For a track that has fallen silent. */
   runningUs: number;
   /** For the first packet of a track. */
   startUs: number;
 };
-const PATIENCE: Patience = { runningUs: MAX_WAIT_US, startUs: MAX_WAIT_US };
+/** Mixed sound comes 2 s behind its picture and more; receivers never play a track that the beginning lacks. */
+const PATIENCE: Patience = { runningUs: 3_000_000, startUs: 10_000_000 };
 const MAX_HELD = 2_000;
 
 /**
