@@ -39,6 +39,9 @@ export async function serveIoInfo(options: IoInfoOptions): Promise<Unregister> {
     return {};
   }
 
+  /** Session of each endpoint that was announced: one whose encoder comes back does not start again. */
+  const started = new Map<string, string>();
+
   async function updateIngress(ingressId: string, state: livekit.IngressState): Promise<void> {
     const info = await ingressStore.get(ingressId);
     const outcome = await ingressStore.updateState(ingressId, state);
@@ -52,7 +55,13 @@ export async function serveIoInfo(options: IoInfoOptions): Promise<Unregister> {
     const before = info.state?.status;
     info.state = state;
     const event = ingressEvent(before, info);
-    if (event !== undefined) {
+    const isRepeated = event?.event === 'ingress_started' && started.get(ingressId) === state.resourceId;
+    if (event?.event === 'ingress_started') {
+      started.set(ingressId, state.resourceId);
+    } else if (event !== undefined) {
+      started.delete(ingressId);
+    }
+    if (event !== undefined && !isRepeated) {
       webhooks.notify(event);
     }
   }

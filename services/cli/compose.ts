@@ -124,7 +124,15 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
           bus,
           logger: logger.child({ service: 'ingress' }),
           localMedia,
-          rtmp: { port: config.ingress.rtmp_port, bindAddress: mediaBindAddress(config) },
+          rtmp: {
+            port: config.ingress.rtmp_port,
+            bindAddress: mediaBindAddress(config),
+            policy: {
+              reconnectWindowMs: config.ingress.reconnect_window * 1000,
+              duplicateKey: config.ingress.duplicate_key,
+              maxLatencyMs: config.ingress.max_latency_ms,
+            },
+          },
           ...(await rtmpsOptions(config)),
           url: {
             allowAddresses: config.ingress.url_input.allow_addresses,

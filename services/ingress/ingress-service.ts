@@ -8,6 +8,7 @@ import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { IngressSession } from './ingress-session.ts';
 import { lookUpStreamKey } from './key-lookup.ts';
 import type { RoomAccess } from './room-publisher.ts';
+import { RTMP_SESSION_POLICY, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
 import type { EncoderConnection, MediaSink, PublishRequest } from './servers/publisher-types.ts';
 import type { RtmpLimits } from './servers/rtmp-limits.ts';
 import { startRtmpListeners } from './servers/rtmp-listeners.ts';
@@ -23,7 +24,12 @@ export type IngressOptions = {
   bus: Bus;
   logger: Logger;
   /** port 0 = any free port. */
-  rtmp: { port: number; bindAddress: string; limits?: Partial<RtmpLimits> };
+  rtmp: {
+    port: number;
+    bindAddress: string;
+    limits?: Partial<RtmpLimits>;
+    policy?: Partial<RtmpSessionPolicy>;
+  };
   /** Undefined: no RTMPS. Certificate chain and private key, PEM; the limits are those of `rtmp`. */
   rtmps?: { port: number; bindAddress: string; cert: string; key: string };
   whip: { port: number; bindAddress: string; limits?: Partial<WhipLimits> };
@@ -103,14 +109,21 @@ async function acceptRtmp(
     const disabled = error instanceof ServiceError && error.code === 'permission_denied';
     throw disabled ? new ServiceError('not_found', 'stream key is not valid') : error;
   });
-  return sessions.run(info, 'RT_', async () => {
-    const session = new IngressSession({
+  const running = sessions.find(info.ingressId);
+  if (running instanceof IngressSession && running.takesOver && !sessions.isClosed) {
+    return running.resume(encoder);
+  }
+  const session = await sessions.run(info, 'RT_', async () => {
+    const starting = new IngressSession({
       ...{ bus, logger, room, ffmpegPath, connectRoom, info, encoder },
       kind: 'rtmp',
+      policy: { ...RTMP_SESSION_POLICY, ...options.rtmp.policy },
+      isDraining: () => sessions.isClosed,
     });
-    await session.start();
-    return session;
+    await starting.start();
+    return starting;
   });
+  return session.sink();
 }
 
 /** @throws ServiceError as lookUpStreamKey, already_exists while another encoder publishes, and what the room says. */

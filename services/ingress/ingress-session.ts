@@ -16,6 +16,7 @@ import { RateMeter } from './publish/rate-meter.ts';
 import { VideoPipeline } from './publish/video-pipeline.ts';
 import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
 import type { EncoderConnection, MediaSink } from './servers/publisher-types.ts';
+import { RTMP_SESSION_POLICY, SILENT_AFTER_MS, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
 import type { RunningSession } from './session-registry.ts';
 import { StateReporter } from './state-reporter.ts';
 
@@ -27,6 +28,9 @@ export type IngressSessionOptions = {
   ffmpegPath: string;
   connectRoom: ConnectRoom;
   encoder: EncoderConnection;
+  policy?: RtmpSessionPolicy;
+  /** True once nobody can connect again. */
+  isDraining?: () => boolean;
   /** RTMP endpoints wait for the next encoder; a URL is played once. */
   kind: 'rtmp' | 'url';
 };
@@ -56,12 +60,22 @@ export class IngressSession implements MediaSink, RunningSession {
   readonly #audioMeter = new RateMeter(monotonicUs());
   #handlers: Unregister[] = [];
   #reportTimer: NodeJS.Timeout | undefined;
+  readonly #policy: RtmpSessionPolicy;
+  #encoder: EncoderConnection | undefined;
+  /** Runs while the encoder is away. */
+  #windowTimer: NodeJS.Timeout | undefined;
+  #lastMediaUs = monotonicUs();
+  /** Media has not come back yet. */
+  #isInterrupted = false;
+  #slowKeyframesLogged = false;
   #stopping = false;
   #resolveEnded: () => void = () => undefined;
 
   /** @throws ServiceError failed_precondition when the endpoint's settings cannot be published. */
   constructor(options: IngressSessionOptions) {
     this.#options = options;
+    this.#encoder = options.encoder;
+    this.#policy = options.policy ?? RTMP_SESSION_POLICY;
     const { info, ffmpegPath } = options;
     const settings = ingressSettings(info);
     const resourceId = newId(RESOURCE_PREFIX[options.kind]);
@@ -87,6 +101,17 @@ export class IngressSession implements MediaSink, RunningSession {
 
   /** TCP connections and programs say when they are gone. */
   readonly isSilent = false;
+
+  /** Whether the next encoder with the same key takes over, with the participant and its tracks as they are. */
+  get takesOver(): boolean {
+    const isGone = this.#encoder === undefined || this.#isQuiet;
+    return !this.#stopping && (isGone || this.#policy.duplicateKey === 'replace');
+  }
+
+  get #isQuiet(): boolean {
+    const mayReturn = this.#policy.reconnectWindowMs > 0;
+    return mayReturn && monotonicUs() - this.#lastMediaUs > SILENT_AFTER_MS * 1000;
+  }
 
   /** True from the first cause on, while the participant leaves. */
   get isEnding(): boolean {
@@ -115,6 +140,37 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#logger.info('ingress session started');
   }
 
+  /** The media of the present encoder; ignored as soon as another one has taken over. */
+  sink(): MediaSink {
+    const encoder = this.#encoder;
+    const guard = (work: () => void): void => {
+      if (encoder !== undefined && encoder === this.#encoder) {
+        work();
+      }
+    };
+    return {
+      metadata: (values) => guard(() => this.metadata(values)),
+      audio: (timestampMs, body) => guard(() => this.audio(timestampMs, body)),
+      video: (timestampMs, body) => guard(() => this.video(timestampMs, body)),
+      lost: (cause) => guard(() => this.lost(cause)),
+      end: (cause, failure) => guard(() => this.end(cause, failure)),
+    };
+  }
+
+  /** An encoder takes the place of the one before; time goes on. */
+  resume(encoder: EncoderConnection): MediaSink {
+    const previous = this.#encoder;
+    clearTimeout(this.#windowTimer);
+    this.#encoder = encoder;
+    this.#lastMediaUs = monotonicUs();
+    if (previous !== undefined) {
+      this.#interrupt();
+      previous.drop('another encoder took over this stream key');
+    }
+    this.#logger.info({ replaced: previous !== undefined }, 'ingress encoder connected again');
+    return this.sink();
+  }
+
   metadata(values: AmfObject): void {
     const encoder = values.get('encoder');
     this.#logger.info(
@@ -125,6 +181,7 @@ export class IngressSession implements MediaSink, RunningSession {
 
   audio(timestampMs: number, body: Buffer): void {
     this.#audioMeter.add(body.length);
+    this.#lastMediaUs = monotonicUs();
     this.#take(() => {
       this.#audio.push(this.#clock.toSessionUs('audio', timestampMs, monotonicUs()), body);
     });
@@ -132,9 +189,29 @@ export class IngressSession implements MediaSink, RunningSession {
 
   video(timestampMs: number, body: Buffer): void {
     this.#videoMeter.add(body.length);
+    this.#lastMediaUs = monotonicUs();
     this.#take(() => {
       this.#video.push(this.#clock.toSessionUs('video', timestampMs, monotonicUs()), body);
     });
+  }
+
+  lost(cause: string): void {
+    const { reconnectWindowMs } = this.#policy;
+    if (reconnectWindowMs === 0 || this.#options.kind === 'url' || this.#options.isDraining?.() === true) {
+      this.end(cause);
+      return;
+    }
+    if (this.#stopping) {
+      return;
+    }
+    this.#encoder = undefined;
+    this.#interrupt();
+    this.#state.setStatus('buffering');
+    this.#report();
+    this.#logger.info({ cause, reconnectWindowMs }, 'ingress encoder lost, waiting for it');
+    this.#windowTimer = setTimeout(() => {
+      this.end(cause);
+    }, reconnectWindowMs);
   }
 
   end(cause: string, failure?: Error): void {
@@ -161,6 +238,10 @@ export class IngressSession implements MediaSink, RunningSession {
     };
     const write = (packet: EncodedPacket): void => {
       this.#gate.write(packet);
+      if (this.#isInterrupted && this.#encoder !== undefined) {
+        this.#isInterrupted = false;
+        this.#onMediaInRoom();
+      }
     };
     this.#video.events.on('format', publish);
     this.#video.events.on('packet', write);
@@ -175,11 +256,31 @@ export class IngressSession implements MediaSink, RunningSession {
     });
     this.#room.events.on('published', ({ kind }) => {
       this.#logger.info({ kind }, 'ingress track published');
-      if (!this.#stopping && this.#state.status === 'buffering') {
-        this.#state.setStatus('publishing');
-      }
-      this.#report();
+      this.#onMediaInRoom();
     });
+    this.#video.events.on('slowKeyframes', ({ intervalS }) => {
+      const text = `${intervalS} s; set the encoder to 2 s, 4 s at most`;
+      if (!this.#slowKeyframesLogged) {
+        this.#slowKeyframesLogged = true;
+        this.#logger.warn({ intervalS }, 'key frames of the encoder are too far apart');
+      }
+      this.#room.setAttributes({ 'sluice.ingress.keyframeInterval': text });
+    });
+  }
+
+  #onMediaInRoom(): void {
+    if (!this.#stopping && this.#encoder !== undefined && this.#state.status === 'buffering') {
+      this.#state.setStatus('publishing');
+    }
+    this.#report();
+  }
+
+  /** What comes next does not continue what came last. */
+  #interrupt(): void {
+    this.#isInterrupted = this.#room.hasPublished;
+    this.#clock.restart();
+    this.#video.interrupted();
+    this.#audio.interrupted();
   }
 
   #take(work: () => void): void {
@@ -230,7 +331,8 @@ export class IngressSession implements MediaSink, RunningSession {
     if (!this.#stopping) {
       this.#stopping = true;
       clearTimeout(this.#reportTimer);
-      this.#options.encoder.drop(cause);
+      clearTimeout(this.#windowTimer);
+      this.#encoder?.drop(cause);
       if (failure === undefined) {
         this.#logger.info({ cause }, 'ingress session ends');
       } else {

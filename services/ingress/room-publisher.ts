@@ -37,6 +37,7 @@ export class RoomPublisher {
   #joined: Promise<RoomClient> | undefined;
   #client: RoomClient | undefined;
   #attributes: Record<string, string>;
+  #hasPublished = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: RoomPublisherOptions) {
@@ -56,6 +57,11 @@ export class RoomPublisher {
   /** '' until the room is joined. */
   get roomSid(): string {
     return this.#client?.roomSid ?? '';
+  }
+
+  /** The room has had a track of ours. */
+  get hasPublished(): boolean {
+    return this.#hasPublished;
   }
 
   setAttributes(attributes: Record<string, string>): void {
@@ -130,6 +136,7 @@ export class RoomPublisher {
     }
     const publisher = await client.publish(options);
     track.attach(publisher);
+    this.#hasPublished = true;
     this.events.emit('published', { kind: track.kind });
   }
 

@@ -37,6 +37,11 @@ export class SessionRegistry {
     return this.#closed;
   }
 
+  /** Undefined while a session is being set up, too. */
+  find(ingressId: string): RunningSession | undefined {
+    return this.#sessions.get(ingressId);
+  }
+
   activeIngressIds(): string[] {
     return [...this.#sessions.keys()];
   }

@@ -33,6 +33,8 @@ export type IngressHarnessOptions = {
   info?: PartialMessage<IngressInfo>;
   logger?: Logger;
   limits?: NonNullable<IngressOptions['rtmp']['limits']>;
+  /** Default: sessions end with their encoder. */
+  policy?: NonNullable<IngressOptions['rtmp']['policy']>;
   /** Serves RTMPS too. */
   rtmps?: { cert: string; key: string };
   whipLimits?: NonNullable<IngressOptions['whip']['limits']>;
@@ -90,6 +92,7 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
       port: 0,
       bindAddress: '127.0.0.1',
       ...(options.limits === undefined ? {} : { limits: options.limits }),
+      policy: { reconnectWindowMs: 0, ...options.policy },
     },
     ...(options.rtmps === undefined
       ? {}

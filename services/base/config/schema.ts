@@ -69,6 +69,27 @@ const ingressSchema = z.strictObject({
       'RTMPS address shown to encoders. Default: rtmps://<first reachable address>:<rtmps_port>/live.',
     )
     .meta({ example: 'rtmps://ingest.example.com/live' }),
+  reconnect_window: z
+    .number()
+    .min(0)
+    .max(300)
+    .default(10)
+    .describe(
+      'Seconds a participant stays when its RTMP encoder is cut off: the encoder comes back to the same tracks. 0 = off.',
+    ),
+  duplicate_key: z
+    .enum(['reject', 'replace'])
+    .default('reject')
+    .describe(
+      'A second RTMP encoder with the same key is refused (reject) or takes the place of the first (replace).',
+    ),
+  max_latency_ms: z
+    .number()
+    .int()
+    .min(200)
+    .max(30_000)
+    .default(1_000)
+    .describe('RTMP media that comes later than this after a stall is skipped, up to the next key frame.'),
   whip_port: port.default(8080).describe('TCP port of the WHIP endpoint (0 = any free port).'),
   whip_base_url: z
     .url({ protocol: /^https?$/ })

@@ -54,6 +54,12 @@ export class AudioPipeline {
     }
   }
 
+  /** Sound is missing: what was written so far comes out, and the next configuration starts anew. */
+  interrupted(): void {
+    this.#description = undefined;
+    this.#replaceTranscoder(undefined);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     await this.#transcoder?.close();
@@ -66,8 +72,12 @@ export class AudioPipeline {
     const source = parseAacConfig(description);
     this.#description = description;
     this.#source = source;
+    this.#replaceTranscoder(this.#start(source, description));
+  }
+
+  #replaceTranscoder(next: AudioTranscoder | undefined): void {
     const previous = this.#transcoder;
-    this.#transcoder = this.#start(source, description);
+    this.#transcoder = next;
     previous?.close().catch((error: unknown) => {
       this.#options.logger.warn({ err: error }, 'audio transcoder did not close');
     });

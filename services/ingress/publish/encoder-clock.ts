@@ -13,13 +13,21 @@ type TrackState = { offsetUs: number; lastOutUs: number; lastArrivalUs: number }
 export class EncoderClock {
   readonly #tracks = new Map<Track, TrackState>();
   #lastUnwrappedMs: number | undefined;
-  #lastOutUs = 0;
+  #lastOutUs = Number.NEGATIVE_INFINITY;
   #lastArrivalUs = 0;
   #jumps = 0;
+  #notBeforeUs = Number.NEGATIVE_INFINITY;
 
   /** How often the encoder's time jumped. */
   get jumps(): number {
     return this.#jumps;
+  }
+
+  /** The next value, of whichever track, begins a new time: it is anchored at its arrival, behind all there was. */
+  restart(): void {
+    this.#tracks.clear();
+    this.#lastUnwrappedMs = undefined;
+    this.#notBeforeUs = this.#lastOutUs;
   }
 
   /** @param timestampMs unsigned 32 bit. @returns session time in µs; may repeat or step back a little, as sent. */
@@ -49,7 +57,7 @@ export class EncoderClock {
       return other.offsetUs;
     }
     if (own === undefined && other === undefined) {
-      return arrivalUs - unwrappedUs;
+      return Math.max(arrivalUs, this.#notBeforeUs) - unwrappedUs;
     }
     this.#jumps++;
     return this.#lastOutUs + (arrivalUs - this.#lastArrivalUs) - unwrappedUs;

@@ -6,6 +6,7 @@ import type { EncodedPacket, VideoFormat } from '../../model/packet.ts';
 import { parseFlvVideo } from '../../protocol/flv.ts';
 import { AccessUnitAssembler, type AccessUnit } from './access-unit-assembler.ts';
 import { MonotonicTime } from './encoder-clock.ts';
+import { KeyframeInterval } from './keyframe-interval.ts';
 import { PassthroughDecision, type VideoVerdict } from './passthrough-decision.ts';
 import { VideoTranscoder } from './video-transcoder.ts';
 
@@ -15,6 +16,8 @@ export type VideoPipelineEvents = {
   packet: EncodedPacket;
   /** How the stream is treated from now on. */
   verdict: Exclude<VideoVerdict, { mode: 'undecided' }>;
+  /** Key frames are this far apart, which is too much; only of a stream that passes through. */
+  slowKeyframes: { intervalS: number };
   failed: { error: Error };
 };
 
@@ -40,6 +43,10 @@ export class VideoPipeline {
   #announced: VideoVerdict['mode'] | undefined;
   #transcoder: VideoTranscoder | undefined;
   #format: VideoFormat | undefined;
+  readonly #keyframes = new KeyframeInterval((intervalS) => {
+    this.events.emit('slowKeyframes', { intervalS });
+  });
+  #waitsForKey = false;
   #closed = false;
 
   constructor(options: VideoPipelineOptions) {
@@ -65,16 +72,28 @@ export class VideoPipeline {
     } else if (video?.packet === 'frame') {
       const unit = this.#assembler.assemble(video.data);
       this.#onParameterSets();
-      if (unit !== undefined && this.#source !== undefined) {
+      if (unit !== undefined && this.#source !== undefined && this.#canGoOnWith(unit)) {
         this.#onFrame({ dtsUs, ptsUs: dtsUs + video.compositionMs * 1000, unit });
       }
     }
+  }
+
+  /** Frames are missing: nothing is taken before the next key frame. */
+  interrupted(): void {
+    this.#probed = [];
+    this.#waitsForKey = true;
+    this.#keyframes.interrupted();
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#probed = [];
     await this.#transcoder?.close();
+  }
+
+  #canGoOnWith(unit: AccessUnit): boolean {
+    this.#waitsForKey &&= !unit.key;
+    return !this.#waitsForKey;
   }
 
   #onParameterSets(): void {
@@ -114,6 +133,7 @@ export class VideoPipeline {
 
   #passThrough(frame: Frame): void {
     const { width = 0, height = 0 } = this.#source ?? {};
+    this.#keyframes.onFrame(frame.ptsUs, frame.unit.key);
     this.#emit(frame.ptsUs, frame.unit, width, height);
   }
 

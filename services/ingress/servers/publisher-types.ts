@@ -12,12 +12,14 @@ export type EncoderConnection = {
   drop(cause: string): void;
 };
 
-/** Where an accepted publisher's media goes. Nothing here may throw; `end` comes once, last. */
+/** Where an accepted publisher's media goes. Nothing here may throw; `end` or `lost` comes once, last. */
 export type MediaSink = {
   metadata(values: AmfObject): void;
   /** @param timestampMs decoding time, unsigned 32 bit. @param body FLV tag body, owned by the sink. */
   audio(timestampMs: number, body: Buffer): void;
   video(timestampMs: number, body: Buffer): void;
+  /** The connection broke without a goodbye: the encoder may come back. Without it `end` is called. */
+  lost?(cause: string): void;
   /** The encoder is gone; `failure` when it did not end by itself. */
   end(cause: string, failure?: Error): void;
 };

@@ -77,7 +77,7 @@ export class RtmpConnection implements EncoderConnection {
         this.#refuse('NetStream.Publish.Failed', error.message, error);
       },
       onDisconnected: () => {
-        this.#close('encoder disconnected');
+        this.#close('encoder disconnected', undefined, true);
       },
     });
     this.#deadline = new RtmpDeadline((cause) => {
@@ -282,7 +282,7 @@ export class RtmpConnection implements EncoderConnection {
     this.#close(description, failure ?? new ServiceError('aborted', description));
   }
 
-  #close(cause: string, failure?: Error): void {
+  #close(cause: string, failure?: Error, lost = false): void {
     const phase = this.#phase;
     if (phase.name === 'closed') {
       return;
@@ -290,7 +290,12 @@ export class RtmpConnection implements EncoderConnection {
     this.#phase = { name: 'closed' };
     this.#deadline.clear();
     this.#wire.close();
-    if (phase.name === 'publishing') {
+    if (phase.name !== 'publishing') {
+      return;
+    }
+    if (lost && phase.sink.lost !== undefined) {
+      phase.sink.lost(cause);
+    } else {
       phase.sink.end(cause, failure);
     }
   }

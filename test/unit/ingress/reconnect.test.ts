@@ -1,0 +1,173 @@
+import { afterEach, expect, test } from 'vitest';
+import { buildAvcConfig } from '../../../services/media/codecs/h264-avcc.ts';
+import { joinLengthPrefixed } from '../../../services/media/codecs/h264.ts';
+import { flvVideoBody } from '../../../services/protocol/flv.ts';
+import { SPS } from '../../support/h264-samples.ts';
+import {
+  ENDPOINT_BUFFERING,
+  ENDPOINT_INACTIVE,
+  ENDPOINT_PUBLISHING,
+  startIngressHarness,
+  STREAM_KEY,
+  type IngressHarness,
+  type IngressHarnessOptions,
+} from '../../support/ingress-harness.ts';
+import { RtmpClient } from '../../support/rtmp-client.ts';
+
+const PPS = Uint8Array.of(0x68, 0xce, 0x3c, 0x80);
+const CONFIG = Buffer.concat(
+  flvVideoBody({ packet: 'config', data: Buffer.from(buildAvcConfig([SPS.baseline], [PPS])) }),
+);
+const KEY_FRAME = frame(true);
+const DELTA_FRAME = frame(false);
+
+let harness: IngressHarness | undefined;
+const clients: RtmpClient[] = [];
+
+afterEach(async () => {
+  clients.splice(0).forEach((client) => {
+    client.close();
+  });
+  await harness?.close();
+  harness = undefined;
+});
+
+async function start(policy: NonNullable<IngressHarnessOptions['policy']>): Promise<IngressHarness> {
+  harness = await startIngressHarness({ policy, limits: { refusalDelayMs: 0 } });
+  return harness;
+}
+
+function frame(key: boolean): Buffer {
+  const data = joinLengthPrefixed([Uint8Array.of(key ? 0x65 : 0x41, 0x88, 0x84, 0x21)]);
+  return Buffer.concat(flvVideoBody({ packet: 'frame', key, compositionMs: 0, data }));
+}
+
+async function connect({ ingress }: IngressHarness): Promise<RtmpClient> {
+  const client = new RtmpClient(ingress.rtmpPort).publish(STREAM_KEY);
+  clients.push(client);
+  await client.status();
+  return client;
+}
+
+function sendFrames(client: RtmpClient, fromMs: number, count = 3): void {
+  client.video(fromMs, CONFIG).video(fromMs, KEY_FRAME);
+  for (let index = 1; index < count; index += 1) {
+    client.video(fromMs + index * 33, DELTA_FRAME);
+  }
+}
+
+test('an encoder that is cut off and comes back keeps participant, tracks and time', async () => {
+  const running = await start({ reconnectWindowMs: 10_000 });
+  const { room, states } = running;
+  const first = await connect(running);
+  sendFrames(first, 0);
+  await running.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
+  await room.until(() => room.packets('video').length === 3);
+  first.close();
+  await expect.poll(() => states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  expect(states.at(-1)?.endedAt).toBe(0n);
+
+  const second = await connect(running);
+  // In the middle of a group of pictures: nobody could decode that.
+  second.video(0, CONFIG).video(0, DELTA_FRAME);
+  sendFrames(second, 100);
+  await room.until(() => room.packets('video').length === 6);
+  const packets = room.packets('video');
+  expect(packets[3]?.key).toBe(true);
+  const times = packets.map(({ ptsUs }) => ptsUs);
+  expect(times).toEqual([...times].sort((a, b) => a - b));
+  expect(room.connections).toHaveLength(1);
+  expect(room.tracks).toHaveLength(1);
+  expect(room.left).toEqual([]);
+  await expect.poll(() => states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
+  expect(new Set(states.map(({ resourceId }) => resourceId)).size).toBe(1);
+  expect(states.some(({ status }) => status === ENDPOINT_INACTIVE)).toBe(false);
+});
+
+test('an encoder that does not come back in time ends the session then', async () => {
+  const running = await start({ reconnectWindowMs: 100 });
+  const client = await connect(running);
+  sendFrames(client, 0);
+  await running.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
+  client.close();
+  const final = await running.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
+  expect(final.error).toBe('');
+  await expect.poll(() => running.ingress.activeIngressIds()).toEqual([]);
+  expect(running.room.left).toEqual(['encoder disconnected']);
+  const again = await connect(running);
+  sendFrames(again, 0);
+  await running.room.until(() => running.room.connections.length === 2);
+});
+
+test.each(['FCUnpublish', 'deleteStream'])('%s ends the session at once', async (command) => {
+  const running = await start({ reconnectWindowMs: 60_000 });
+  const client = await connect(running);
+  sendFrames(client, 0);
+  await running.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
+  client.command(command, null, 'live');
+  await running.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
+  expect(running.room.left).toEqual(['encoder stopped the stream']);
+});
+
+test('closing the service does not wait for encoders that are away', async () => {
+  const running = await start({ reconnectWindowMs: 60_000 });
+  const client = await connect(running);
+  sendFrames(client, 0);
+  await running.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
+  client.close();
+  await expect.poll(() => running.states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  await running.ingress.close('server shutting down');
+  expect(running.states.at(-1)?.status).toBe(ENDPOINT_INACTIVE);
+});
+
+test('draining lets go of an encoder that is cut off: it comes back to another node', async () => {
+  const running = await start({ reconnectWindowMs: 60_000 });
+  const client = await connect(running);
+  sendFrames(client, 0);
+  await running.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
+  const drained = running.ingress.drain();
+  client.close();
+  await drained;
+  expect(running.states.at(-1)?.status).toBe(ENDPOINT_INACTIVE);
+});
+
+test('a second encoder is refused while the first sends, by default', async () => {
+  const running = await start({ reconnectWindowMs: 10_000 });
+  sendFrames(await connect(running), 0);
+  const second = await connect(running);
+  expect(second.statuses()[0]).toMatchObject({ code: 'NetStream.Publish.BadName' });
+  expect(running.room.connections).toHaveLength(1);
+});
+
+test('with duplicate_key "replace" it takes the place of the first, and nobody in the room sees a change', async () => {
+  const running = await start({ duplicateKey: 'replace' });
+  const { room } = running;
+  const first = await connect(running);
+  sendFrames(first, 500_000);
+  await room.until(() => room.packets('video').length === 3);
+  const second = await connect(running);
+  await first.closed;
+  expect(first.statuses().at(-1)?.description).toBe('another encoder took over this stream key');
+  sendFrames(second, 0);
+  await room.until(() => room.packets('video').length === 6);
+  const times = room.packets('video').map(({ ptsUs }) => ptsUs);
+  expect(times).toEqual([...times].sort((a, b) => a - b));
+  expect(room.connections).toHaveLength(1);
+  expect(room.left).toEqual([]);
+  expect(running.states.some(({ status }) => status === ENDPOINT_INACTIVE)).toBe(false);
+});
+
+test('key frames more than 4 s apart are told in the participant, once per interval', async () => {
+  const running = await start({});
+  const { room } = running;
+  const client = await connect(running);
+  client.video(0, CONFIG).video(0, KEY_FRAME);
+  await running.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
+  for (const second of [2, 4, 10, 16]) {
+    client.video(second * 1_000, KEY_FRAME);
+  }
+  await room.until(() => room.packets('video').length === 5);
+  await expect
+    .poll(() => room.attributes['sluice.ingress.keyframeInterval'])
+    .toBe('6 s; set the encoder to 2 s, 4 s at most');
+});
