@@ -14,12 +14,13 @@ import type {
   PublicationOptions,
 } from '../media-types.ts';
 import { DownlinkAllocation } from './downlink-allocation.ts';
+import type { ForwarderOutlet } from './forwarder-outlet.ts';
 import { InboundMedia } from './inbound-media.ts';
 import type { MediaTicker } from './media-ticker.ts';
 import { OutboundBatch } from './outbound-batch.ts';
 import { buildReceptionReports } from './reports.ts';
 import { PublisherClock } from './publisher-clock.ts';
-import { TrackForwarder, type ForwarderOutlet } from './track-forwarder.ts';
+import { TrackForwarder } from './track-forwarder.ts';
 import { TrackPublication } from './track-publication.ts';
 
 const REPORT_INTERVAL_MS = 1_000;

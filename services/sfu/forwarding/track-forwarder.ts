@@ -1,11 +1,11 @@
 import { randomInt } from 'node:crypto';
 import type { ReceptionReport } from '../../media/rtp/rtcp.ts';
-import type { SrtpSender } from '../../media/rtp/srtp-sender.ts';
 import { SRTP_MAX_OVERHEAD } from '../../media/rtp/srtp-sender.ts';
 import { patchVp8Descriptor } from '../../media/rtp/vp8-descriptor.ts';
 import type { Forwarder, ForwarderBinding } from '../media-types.ts';
 import { OutboundHeader } from './outbound-header.ts';
 import { MAX_DATAGRAM_BYTES, takeSlot } from './packet-ring.ts';
+import type { ForwarderOutlet } from './forwarder-outlet.ts';
 import { findReplay, type GopReplay } from './gop-replay.ts';
 import { buildSendReport, reportTimestamp } from './reports.ts';
 import { Resender } from './resender.ts';
@@ -22,21 +22,6 @@ const SEARCH_INTERVAL_MS = 100;
 /** A receiver that loses this much is not sent old pictures again: they would be lost too. */
 const MAX_LOSS_FOR_REPLAY = 0.1;
 const FIRST_SEQUENCE_LIMIT = 0x8000;
-
-/** The receiver's transport as the forwarder sees it. */
-export type ForwarderOutlet = {
-  /** Undefined until DTLS is done. */
-  readonly srtpSender: SrtpSender | undefined;
-  /** The receiver gets its media in bursts. */
-  readonly batches: boolean;
-  /** Now, or with the next burst. */
-  sendMedia: (datagram: Buffer, nowMs: number) => void;
-  sendUrgent: (datagram: Buffer) => void;
-  /** The next tick shall come soon. */
-  hurry: () => void;
-  /** Bound: it is handed on as a function. */
-  readonly nextTransportSequence: () => number;
-};
 
 /** One subscription: rewrites a publication's packets for one receiver, and repeats them on request. */
 export class TrackForwarder implements Forwarder {
