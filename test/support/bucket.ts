@@ -12,7 +12,8 @@ export type Bucket = {
 
 /** An empty bucket at OpenStack Swift, an S3 server nobody here wrote. */
 export async function startBucket(name: string): Promise<Bucket> {
-  const { endpoint, accessKey, secret, close } = await startSwift();
+  const swift = await startSwift();
+  const { endpoint, accessKey, secret } = swift;
   const client = new S3Client({
     ...{ endpoint, region: 'us-east-1', forcePathStyle: true },
     credentials: { accessKeyId: accessKey, secretAccessKey: secret },
@@ -28,7 +29,7 @@ export async function startBucket(name: string): Promise<Bucket> {
     },
     close: async () => {
       client.destroy();
-      await close();
+      await swift.close();
     },
   };
 }

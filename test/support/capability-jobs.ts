@@ -4,6 +4,7 @@ import {
   EncodedFileOutput,
   EncodedFileType,
   EncodingOptions,
+  EncodingOptionsPreset,
   FileOutput,
   ImageOutput,
   MediaSource,
@@ -57,6 +58,37 @@ export function capabilityJobs(): CapabilityJob[] {
         ...alone.map((output) => jobOf(source, store, [output], [])),
       ];
     }),
+  );
+}
+
+/** Jobs for the stored outputs that an encoded source has not. WebM is none that a request could name. */
+export function missingJobs(): CapabilityJob[] {
+  return keysOf(CAPABILITIES)
+    .filter((source) => source !== 'track')
+    .flatMap((source) =>
+      keysOf(STORED_OUTPUTS)
+        .filter((output) => output !== 'webm' && CAPABILITIES[source].stored[output] === undefined)
+        .map((output) => jobOf(source, 'disk', [output], [])),
+    );
+}
+
+/** An untouched track into what only an encode can feed: the second API has words for it. */
+export function untouchedRequests({ room, tracks: { videoTrackId }, nginx }: ClipRoom): StartEgressRequest[] {
+  const configs: Output['config'][] = [
+    { case: 'segments', value: new SegmentedFileOutput({ playlistName: 'untouched' }) },
+    { case: 'images', value: new ImageOutput({ filenamePrefix: 'untouched' }) },
+    { case: 'stream', value: new StreamOutput({ urls: [nginx.url('untouched')] }) },
+    { case: 'stream', value: new StreamOutput({ urls: ['srt://127.0.0.1:9'] }) },
+  ];
+  const video = { case: 'videoTrackId', value: videoTrackId } as const;
+  return configs.map(
+    (config) =>
+      new StartEgressRequest({
+        roomName: room,
+        source: { case: 'media', value: new MediaSource({ video }) },
+        encoding: { case: 'preset', value: EncodingOptionsPreset.PASSTHROUGH },
+        outputs: [new Output({ config })],
+      }),
   );
 }
 

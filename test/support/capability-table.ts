@@ -21,7 +21,9 @@ class Notes {
 
   mark(proof: Proof): string {
     const text =
-      proof === 'here' ? `${linkTo(MATRIX_TEST)}, by name` : `${linkTo(proof.file)}: ${proof.test}`;
+      proof === 'here'
+        ? `${linkTo(MATRIX_TEST)}, by name`
+        : `${linkTo(proof.file)}: ${proof.test.replace(/%s|\$\w+/g, '…')}`;
     const number = this.#numbers.get(text) ?? this.#numbers.size + 1;
     this.#numbers.set(text, number);
     return `<sup>${number}</sup>`;
@@ -57,8 +59,9 @@ export function renderCapabilities(): string {
     '',
     ...ingress,
     '',
-    `Every ✓ names the test that decodes its result; ${NOTHING} is not offered. Outputs of one job come from one encode.`,
-    'OGG holds sound only. Streams and segments carry H.264 and AAC.',
+    `Every ✓ names the test that decodes its result. Egress: ${NOTHING} is refused with a word why; rooms and pages are meant with`,
+    'their picture, OGG holds sound only, streams and segments carry H.264 and AAC, and all outputs of a job come from one',
+    `encode. Ingress: ${NOTHING} is refused (WHIP) or has no test (URL).`,
     '',
     ...notes.lines(),
   ].join('\n');

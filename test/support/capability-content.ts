@@ -1,0 +1,64 @@
+import { expect } from 'vitest';
+import { countBeeps } from './beeps.ts';
+import type { CapabilityJob } from './capability-jobs.ts';
+import { ffprobe, streamOf } from './ffprobe.ts';
+import { analyzeFlashBeep } from './flash-beep.ts';
+import { frameCounters } from './frame-counter.ts';
+import { readPicture } from './recording-content.ts';
+
+/** Length of each recording; less is a defect. */
+export const RECORD_MS = 5_000;
+const MIN_S = RECORD_MS / 1000 - 2;
+
+/** Codecs and content of one file, decoded. */
+export async function expectContent(
+  job: Pick<CapabilityJob, 'source' | 'stored'>,
+  file: string,
+): Promise<void> {
+  const probe = await ffprobe(file);
+  const codecs = probe.streams.map(({ codec_name }) => codec_name).sort();
+  const isSound = job.source === 'audio_room' || job.stored.includes('ogg');
+  if (isSound) {
+    expect(codecs).toEqual([job.stored.includes('ogg') ? 'opus' : 'aac']);
+    await expectBeeps(file);
+  } else if (job.source === 'track') {
+    const isWebm = job.stored.includes('webm');
+    expect(codecs).toEqual([isWebm ? 'vp8' : 'h264']);
+    await (isWebm ? expectPicture(file) : expectCounter(file));
+  } else {
+    expect(codecs).toEqual(['aac', 'h264']);
+    expect(streamOf(probe, 'video')).toMatchObject({ width: 640, height: 360 });
+    const report = await analyzeFlashBeep(file);
+    const measured = JSON.stringify(report);
+    expect(report.durationS, measured).toBeGreaterThan(MIN_S);
+    // Who comes in between waits up to 2 s for the clip's next key frame.
+    expect(report.uniqueFps, measured).toBeGreaterThan(12);
+    expect(report.flashesS.length, measured).toBeGreaterThanOrEqual(2);
+    expect(report.beepRatio, measured).toBeGreaterThan(0.6);
+    expect(Math.abs(report.medianOffsetMs), measured).toBeLessThan(150);
+  }
+}
+
+async function expectBeeps(file: string): Promise<void> {
+  const heard = await countBeeps(file);
+  const measured = JSON.stringify(heard);
+  expect(heard.durationS, measured).toBeGreaterThan(MIN_S);
+  expect(heard.beeps / heard.durationS, measured).toBeGreaterThan(0.6);
+  expect(heard.beeps / heard.durationS, measured).toBeLessThan(1.5);
+  expect(heard.silence, measured).toBeGreaterThan(0.5);
+}
+
+/** An untouched track: every picture of the clip, one after the other. */
+async function expectCounter(file: string): Promise<void> {
+  const shown = (await frameCounters(file)).map(({ value }) => value);
+  expect(shown.length).toBeGreaterThan(MIN_S * 30);
+  expect(shown.slice(1).filter((value, index) => value !== (shown[index] ?? 0) + 1 && value !== 0)).toEqual(
+    [],
+  );
+}
+
+async function expectPicture(file: string): Promise<void> {
+  const picture = await readPicture(file);
+  expect(picture.length).toBeGreaterThan(MIN_S * 10);
+  expect(picture.every(({ contrast }) => contrast > 60)).toBe(true);
+}
