@@ -9,11 +9,11 @@ import type { EncodedPacket, TrackFormat } from '../model/packet.ts';
 import type { AmfObject } from '../protocol/amf0.ts';
 import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { ingressSettings } from './ingress-settings.ts';
-import { AudioPipeline } from './publish/audio-pipeline.ts';
+import { AudioInput } from './publish/audio-input.ts';
 import { EncoderClock } from './publish/encoder-clock.ts';
 import { LipSyncGate } from './publish/lip-sync-gate.ts';
 import { RateMeter } from './publish/rate-meter.ts';
-import { VideoPipeline } from './publish/video-pipeline.ts';
+import { VideoInput } from './publish/video-input.ts';
 import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
 import type { EncoderConnection, MediaSink } from './servers/publisher-types.ts';
 import { RTMP_SESSION_POLICY, SILENT_AFTER_MS, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
@@ -50,8 +50,8 @@ export class IngressSession implements MediaSink, RunningSession {
   readonly #logger: Logger;
   readonly #state: StateReporter;
   readonly #room: RoomPublisher;
-  readonly #video: VideoPipeline;
-  readonly #audio: AudioPipeline;
+  readonly #video: VideoInput;
+  readonly #audio: AudioInput;
   readonly #clock = new EncoderClock();
   readonly #gate = new LipSyncGate((packet) => {
     this.#room.write(packet);
@@ -87,8 +87,8 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#state = new StateReporter(options.bus, info, resourceId, logger, () => {
       void this.stop('ingress deleted');
     });
-    this.#video = new VideoPipeline({ settings: settings.video, ffmpegPath, logger });
-    this.#audio = new AudioPipeline({ settings: settings.audio, ffmpegPath, logger });
+    this.#video = new VideoInput({ settings: settings.video, ffmpegPath, logger });
+    this.#audio = new AudioInput({ settings: settings.audio, ffmpegPath, logger });
     this.#room = new RoomPublisher({
       room: options.room,
       settings,
@@ -310,14 +310,14 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#state.setRoom(this.#room.roomSid);
     this.#state.setInput(
       videoSource && {
-        mimeType: 'video/h264',
+        mimeType: `video/${this.#video.codec}`,
         width: videoSource.width,
         height: videoSource.height,
         framerate: videoSource.framerate ?? video.packetsPerS,
         bitsPerS: video.bitsPerS,
       },
       audioSource && {
-        mimeType: 'audio/aac',
+        mimeType: `audio/${this.#audio.codec}`,
         channels: audioSource.channels,
         sampleRateHz: audioSource.outputSampleRateHz,
         bitsPerS: audio.bitsPerS,

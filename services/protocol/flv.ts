@@ -1,6 +1,6 @@
 import { ServiceError } from '../base/errors.ts';
 
-/** Body of an RTMP video message or FLV video tag (Adobe FLV 10.1 annex E.4.3), H.264 only. */
+/** Body of an RTMP video message or FLV video tag (Adobe FLV 10.1 annex E.4.3). */
 export type FlvVideo =
   | { packet: 'config'; data: Buffer }
   | {
@@ -8,14 +8,14 @@ export type FlvVideo =
       key: boolean;
       /** Presentation minus decoding time; may be negative. */
       compositionMs: number;
-      /** Length-prefixed NAL units. */
+      /** H.264 and HEVC: length-prefixed NAL units. */
       data: Buffer;
     }
   | { packet: 'end' }
   /** Seeking information; carries no picture. */
   | { packet: 'info' };
 
-/** Body of an audio message or tag (annex E.4.2), AAC only. */
+/** Body of an audio message or tag (annex E.4.2). */
 export type FlvAudio = { packet: 'config'; data: Buffer } | { packet: 'frame'; data: Buffer };
 
 const AVC = 7;
@@ -48,6 +48,7 @@ const AUDIO_CODECS: ReadonlyMap<number, string> = new Map([
 ]);
 
 /**
+ * H.264 in FLV's own form; flv-enhanced.ts reads the others too.
  * @throws ServiceError unimplemented for other codecs, named; malformed when cut off. `undefined`: an empty message,
  *   which some encoders send as a keep-alive.
  */
@@ -57,7 +58,7 @@ export function parseFlvVideo(body: Buffer): FlvVideo | undefined {
   }
   const first = body.readUInt8(0);
   if ((first & ENHANCED_VIDEO_FLAG) !== 0) {
-    throw unsupported('video', `codec ${fourCc(body)} of Enhanced RTMP`, 'H.264');
+    throw unsupported('video', `${fourCcText(body.subarray(1, 5))} of Enhanced RTMP`, 'H.264');
   }
   const frameType = first >> 4;
   const codec = first & 15;
@@ -83,14 +84,14 @@ export function parseFlvVideo(body: Buffer): FlvVideo | undefined {
   }
 }
 
-/** @throws ServiceError as parseFlvVideo. */
+/** AAC in FLV's own form. @throws ServiceError as parseFlvVideo. */
 export function parseFlvAudio(body: Buffer): FlvAudio | undefined {
   if (body.length === 0) {
     return undefined;
   }
   const codec = body.readUInt8(0) >> 4;
   if (codec === ENHANCED_AUDIO) {
-    throw unsupported('audio', `codec ${fourCc(body)} of Enhanced RTMP`, 'AAC');
+    throw unsupported('audio', `${fourCcText(body.subarray(1, 5))} of Enhanced RTMP`, 'AAC');
   }
   if (codec !== AAC) {
     throw unsupported('audio', AUDIO_CODECS.get(codec) ?? `codec id ${codec}`, 'AAC');
@@ -108,11 +109,10 @@ function unsupported(kind: string, codec: string, instead: string): ServiceError
   );
 }
 
-/** Enhanced RTMP names codecs by four characters behind the first byte; anything unprintable is shown in hex. */
-function fourCc(body: Buffer): string {
-  const code = body.subarray(1, 5);
+/** How Enhanced RTMP's four characters are shown to a person; anything unprintable is shown in hex. */
+export function fourCcText(code: Buffer): string {
   const text = code.toString('latin1');
-  return /^[\x20-\x7e]{4}$/.test(text) ? `"${text}"` : `0x${code.toString('hex')}`;
+  return /^[\x20-\x7e]{4}$/.test(text) ? `codec "${text}"` : `codec 0x${code.toString('hex')}`;
 }
 
 export const FLV_TAG = { audio: 8, video: 9, script: 18 } as const;

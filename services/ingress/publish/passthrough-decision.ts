@@ -34,7 +34,7 @@ export class PassthroughDecision {
 
   /** Call for every new sequence parameter set. Once a stream is transcoded it stays so. */
   onSps(sps: SpsInfo): VideoVerdict {
-    const reason = spsReason(sps) ?? this.#sizeReason(sps);
+    const reason = spsReason(sps) ?? sizeReason(this.#limit, sps);
     this.#reorderingSaid = reorderingFrom(sps);
     if (this.#verdict.mode !== 'transcode') {
       if (reason !== undefined || this.#reorderingSaid === true) {
@@ -64,16 +64,20 @@ export class PassthroughDecision {
     }
     return this.#verdict;
   }
+}
 
-  #sizeReason(sps: SpsInfo): string | undefined {
-    const { target, targetIsLimit } = this.#limit;
-    const fits =
-      (sps.width <= target.width && sps.height <= target.height) ||
-      (sps.width <= target.height && sps.height <= target.width);
-    return targetIsLimit && !fits
-      ? `${sps.width}x${sps.height} is larger than the requested ${target.width}x${target.height}`
-      : undefined;
-  }
+/** Why a picture of this size cannot pass; undefined when it can. */
+export function sizeReason(
+  limit: IngressSettings['video'],
+  size: { width: number; height: number },
+): string | undefined {
+  const { target, targetIsLimit } = limit;
+  const fits =
+    (size.width <= target.width && size.height <= target.height) ||
+    (size.width <= target.height && size.height <= target.width);
+  return targetIsLimit && !fits
+    ? `${size.width}x${size.height} is larger than the requested ${target.width}x${target.height}`
+    : undefined;
 }
 
 function spsReason(sps: SpsInfo): string | undefined {

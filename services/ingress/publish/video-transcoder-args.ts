@@ -1,18 +1,28 @@
 import type { VideoTarget } from '../../model/ingress.ts';
+import type { VideoCodec } from '../../model/packet.ts';
 
 const KEYFRAME_INTERVAL_S = 2;
 /** Times have millisecond steps, so frames of exactly the wanted rate may come a little early. */
 const RATE_TOLERANCE_S = 0.004;
 
+/** ffmpeg 5 knows no IVF tag for HEVC, so its decoder is named. */
+const INPUT_FORMAT: Readonly<Record<VideoCodec, readonly string[]>> = {
+  h264: ['-f', 'flv'],
+  h265: ['-f', 'ivf', '-c:v', 'hevc'],
+  vp8: ['-f', 'ivf'],
+  vp9: ['-f', 'ivf'],
+  av1: ['-f', 'ivf'],
+};
+
 /**
- * FLV in, FLV out: the one container both ends of a pipe carry timestamps in that we read and write ourselves.
+ * FLV (H.264) or IVF (all others) in, FLV out: containers that we read and write ourselves, with timestamps.
  * One decoder thread, since frame threads each hold a frame back; sliced encoding (zerolatency) uses the others.
  * Interlaced pictures are woven together, surplus frames left out, larger ones scaled down, sizes made even.
  */
-export function videoTranscodeArgs(target: VideoTarget): string[] {
+export function videoTranscodeArgs(target: VideoTarget, codec: VideoCodec = 'h264'): string[] {
   return [
     ...['-v', 'error', '-threads', '1', '-probesize', '32', '-analyzeduration', '0', '-copyts'],
-    ...['-f', 'flv', '-i', 'pipe:0', '-map', '0:v:0', '-vsync', '0'],
+    ...[...INPUT_FORMAT[codec], '-i', 'pipe:0', '-map', '0:v:0', '-vsync', '0'],
     ...videoFilterArgs(target),
     ...videoEncoderArgs(target),
     ...['-avoid_negative_ts', 'disabled', '-f', 'flv', '-flvflags', 'no_duration_filesize'],

@@ -3,8 +3,10 @@ import { SafeEmitter } from '../../base/events.ts';
 import type { Logger } from '../../base/logger.ts';
 import { buildAvcConfig } from '../../media/codecs/h264-avcc.ts';
 import { joinLengthPrefixed } from '../../media/codecs/h264.ts';
+import { ivfFrame, ivfHeader } from '../../media/ffmpeg/ivf.ts';
 import { exitError, spawnFfmpeg, type FfmpegProcess } from '../../media/ffmpeg/run.ts';
 import type { VideoTarget } from '../../model/ingress.ts';
+import type { VideoCodec } from '../../model/packet.ts';
 import {
   FLV_TAG,
   flvFileHeader,
@@ -19,9 +21,14 @@ import { videoTranscodeArgs } from './video-transcoder-args.ts';
 export type VideoTranscoderOptions = {
   ffmpegPath: string;
   target: VideoTarget;
-  parameterSets: { sps: Uint8Array[]; pps: Uint8Array[] };
   logger: Logger;
-};
+} & VideoTranscoderInput;
+
+export type VideoTranscoderInput =
+  /** H.264. */
+  | { parameterSets: { sps: Uint8Array[]; pps: Uint8Array[] } }
+  /** Frames a decoder takes as they come (HEVC: Annex B); the size is a hint. */
+  | { codec: Exclude<VideoCodec, 'h264'>; width: number; height: number };
 
 export type VideoTranscoderEvents = {
   frame: { ptsUs: number; unit: AccessUnit; sps: Uint8Array };
@@ -29,11 +36,13 @@ export type VideoTranscoderEvents = {
   closed: { error?: Error };
 };
 
+type Frame = { dtsUs: number; ptsUs: number; unit: AccessUnit };
+
 const MAX_BACKLOG_BYTES = 8_000_000;
 const CLOSE_TIMEOUT_MS = 3_000;
 
 /**
- * Turns any H.264 into constrained-to-baseline H.264 without reordering, through one ffmpeg child, about a frame
+ * Turns any video into constrained-to-baseline H.264 without reordering, through one ffmpeg child, about a frame
  * behind its input. When ffmpeg cannot keep up, frames are left out up to the next key frame: the delay is bounded.
  */
 export class VideoTranscoder {
@@ -42,6 +51,7 @@ export class VideoTranscoder {
   readonly #reader = new FlvReader();
   readonly #assembler = new AccessUnitAssembler();
   readonly #done: Promise<void>;
+  readonly #container: 'flv' | 'ivf';
   #baseUs: number | undefined;
   #waitsForKey = true;
   #closing = false;
@@ -50,15 +60,13 @@ export class VideoTranscoder {
 
   constructor(options: VideoTranscoderOptions) {
     this.events = new SafeEmitter(options.logger);
+    this.#container = 'codec' in options ? 'ivf' : 'flv';
     this.#process = spawnFfmpeg({
       ffmpegPath: options.ffmpegPath,
-      args: videoTranscodeArgs(options.target),
+      args: videoTranscodeArgs(options.target, 'codec' in options ? options.codec : 'h264'),
       logger: options.logger,
     });
-    const { sps, pps } = options.parameterSets;
-    const config = flvVideoBody({ packet: 'config', data: Buffer.from(buildAvcConfig(sps, pps)) });
-    this.#process.stdin.write(flvFileHeader({ audio: false, video: true }));
-    this.#process.stdin.write(flvTag(FLV_TAG.video, 0, config));
+    this.#process.stdin.write(streamHeader(options));
     this.#process.stdout.on('data', (bytes: Buffer) => {
       this.#onOutput(bytes);
     });
@@ -75,7 +83,7 @@ export class VideoTranscoder {
   }
 
   /** One access unit in decoding order; starts with a key frame. Never blocks. */
-  write(frame: { dtsUs: number; ptsUs: number; unit: AccessUnit }): void {
+  write(frame: Frame): void {
     const { stdin } = this.#process;
     if (this.#closing || stdin.destroyed) {
       return;
@@ -86,20 +94,21 @@ export class VideoTranscoder {
       this.#droppedFrames++;
       return;
     }
-    this.#baseUs ??= frame.dtsUs;
-    const dtsMs = Math.round((frame.dtsUs - this.#baseUs) / 1000);
-    stdin.write(
-      flvTag(
-        FLV_TAG.video,
-        dtsMs,
-        flvVideoBody({
-          packet: 'frame',
-          key: frame.unit.key,
-          compositionMs: Math.round((frame.ptsUs - frame.dtsUs) / 1000),
-          data: joinLengthPrefixed(frame.unit.nals),
-        }),
-      ),
-    );
+    stdin.write(this.#container === 'flv' ? this.#flvTag(frame) : this.#ivfFrame(frame));
+  }
+
+  #flvTag({ dtsUs, ptsUs, unit }: Frame): Buffer {
+    this.#baseUs ??= dtsUs;
+    const compositionMs = Math.round((ptsUs - dtsUs) / 1000);
+    const data = joinLengthPrefixed(unit.nals);
+    const body = flvVideoBody({ packet: 'frame', key: unit.key, compositionMs, data });
+    return flvTag(FLV_TAG.video, Math.round((dtsUs - this.#baseUs) / 1000), body);
+  }
+
+  /** Pictures shown before the first key frame cannot be decoded. */
+  #ivfFrame({ ptsUs, unit }: Frame): Buffer {
+    this.#baseUs ??= ptsUs;
+    return ptsUs < this.#baseUs ? Buffer.alloc(0) : ivfFrame(ptsUs - this.#baseUs, unit.data);
   }
 
   /** Ends ffmpeg; what it still holds is given out first. Idempotent. */
@@ -140,4 +149,13 @@ export class VideoTranscoder {
       this.events.emit('frame', { ptsUs: ptsMs * 1000 + (this.#baseUs ?? 0), unit, sps });
     }
   }
+}
+
+function streamHeader(options: VideoTranscoderInput): Buffer {
+  if ('codec' in options) {
+    return ivfHeader(options.codec, options.width, options.height);
+  }
+  const { sps, pps } = options.parameterSets;
+  const config = flvVideoBody({ packet: 'config', data: Buffer.from(buildAvcConfig(sps, pps)) });
+  return Buffer.concat([flvFileHeader({ audio: false, video: true }), flvTag(FLV_TAG.video, 0, config)]);
 }
