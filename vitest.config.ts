@@ -9,7 +9,7 @@ function project(name: string, testTimeoutMs: number) {
       include: [`test/${name}/**/*.test.ts`],
       testTimeout: testTimeoutMs,
       hookTimeout: 60_000,
-      ...(name === 'unit' || name === 'meta' ? {} : { fileParallelism: false }),
+      ...(name === 'soak' ? { fileParallelism: false } : {}),
     },
   };
 }
