@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -18,6 +18,7 @@ import { codedPictures, type CodedPicture } from '../support/nal-hashes.ts';
 import { freePort, startNginxRtmp, type NginxRtmp } from '../support/nginx-rtmp.ts';
 import { startNodeMediaPlatform } from '../support/node-media-platform.ts';
 import { flashBeepPackets, playPackets, type FlashBeepPackets } from '../support/packet-feed.ts';
+import { untilUdpBound } from '../support/srt-receiver.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { startTlsFront } from '../support/tls-front.ts';
 
@@ -139,14 +140,6 @@ async function expectWhole(file: string): Promise<void> {
   expect(report).toMatchObject({ frames: SECONDS * clip.framesPerSecond, skipped: 0, reordered: 0 });
   expect(report.flashesS).toHaveLength(SECONDS - 1);
   expect(Math.abs(report.medianOffsetMs)).toBeLessThan(40);
-}
-
-/** ffmpeg says nothing when it listens; the kernel knows. */
-async function untilUdpBound(port: number): Promise<void> {
-  const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} `;
-  while (!(await readFile('/proc/net/udp', 'utf8')).includes(local)) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 /** A server on this machine that does what `onSocket` says. */

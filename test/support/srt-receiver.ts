@@ -16,11 +16,7 @@ export async function startSrtReceiver(file: string): Promise<SrtReceiver> {
   const listener = new FfmpegEncoder([
     ...['-i', `srt://127.0.0.1:${port}?mode=listener`, '-map', '0', '-c', 'copy', `${file}.ts`],
   ]);
-  // ffmpeg says nothing when it listens; the kernel knows.
-  const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} `;
-  while (!(await readFile('/proc/net/udp', 'utf8')).includes(local)) {
-    await delay(20);
-  }
+  await untilUdpBound(port);
   return {
     url: `srt://127.0.0.1:${port}`,
     received: async () => {
@@ -32,4 +28,12 @@ export async function startSrtReceiver(file: string): Promise<SrtReceiver> {
       listener.kill('SIGKILL');
     },
   };
+}
+
+/** ffmpeg says nothing when it listens; the kernel knows. */
+export async function untilUdpBound(port: number): Promise<void> {
+  const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} `;
+  while (!(await readFile('/proc/net/udp', 'utf8')).includes(local)) {
+    await delay(20);
+  }
 }

@@ -125,6 +125,22 @@ describe('interleaving', () => {
     expect(out.at(-1)).toEqual(['video', 5000]);
   });
 
+  it('waits longer for a track that has not begun: receivers never play what the beginning lacks', () => {
+    const out: [string, number][] = [];
+    const interleaver = new Interleaver(['video', 'audio'], ({ kind, dtsUs }) =>
+      out.push([kind, dtsUs / 1000]),
+    );
+    for (const ms of [0, 3000, 6000, 9000]) {
+      interleaver.push(message('video', ms));
+    }
+    expect(out).toEqual([]);
+    interleaver.push(message('audio', 10));
+    expect(out.slice(0, 2)).toEqual([
+      ['video', 0],
+      ['audio', 10],
+    ]);
+  });
+
   it('gives each track its own clock per connection, late sound its true time', () => {
     const clock = new LinkClock();
     expect(clock.timestampMs(message('video', 5000, true))).toBe(0);
