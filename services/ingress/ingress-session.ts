@@ -11,6 +11,7 @@ import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { ingressSettings } from './ingress-settings.ts';
 import { AudioInput } from './publish/audio-input.ts';
 import { EncoderClock } from './publish/encoder-clock.ts';
+import { LiveEdge } from './publish/live-edge.ts';
 import { LipSyncGate } from './publish/lip-sync-gate.ts';
 import { RateMeter } from './publish/rate-meter.ts';
 import { VideoInput } from './publish/video-input.ts';
@@ -53,6 +54,7 @@ export class IngressSession implements MediaSink, RunningSession {
   readonly #video: VideoInput;
   readonly #audio: AudioInput;
   readonly #clock = new EncoderClock();
+  readonly #edge: LiveEdge;
   readonly #gate = new LipSyncGate((packet) => {
     this.#room.write(packet);
   });
@@ -87,7 +89,23 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#state = new StateReporter(options.bus, info, resourceId, logger, () => {
       void this.stop('ingress deleted');
     });
-    this.#video = new VideoInput({ settings: settings.video, ffmpegPath, logger });
+    this.#edge = new LiveEdge({
+      // Only an encoder is live: a URL is read at its own pace.
+      maxLatencyMs: options.kind === 'rtmp' ? this.#policy.maxLatencyMs : Number.POSITIVE_INFINITY,
+      onShift: (shiftUs) => {
+        this.#clock.shift(shiftUs);
+      },
+      onSkip: (skipping, latencyMs) => {
+        logger.warn(
+          { latencyMs },
+          skipping ? 'ingress is behind, media is skipped' : 'ingress is live again',
+        );
+      },
+    });
+    this.#video = new VideoInput({
+      ...{ settings: settings.video, ffmpegPath, logger },
+      admit: (dtsUs, key) => this.#edge.video(dtsUs, monotonicUs(), key),
+    });
     this.#audio = new AudioInput({ settings: settings.audio, ffmpegPath, logger });
     this.#room = new RoomPublisher({
       room: options.room,
@@ -183,7 +201,11 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#audioMeter.add(body.length);
     this.#lastMediaUs = monotonicUs();
     this.#take(() => {
-      this.#audio.push(this.#clock.toSessionUs('audio', timestampMs, monotonicUs()), body);
+      const nowUs = monotonicUs();
+      const timeUs = this.#edge.audio(this.#clock.toSessionUs('audio', timestampMs, nowUs), nowUs);
+      if (timeUs !== undefined) {
+        this.#audio.push(timeUs, body);
+      }
     });
   }
 
@@ -279,6 +301,7 @@ export class IngressSession implements MediaSink, RunningSession {
   #interrupt(): void {
     this.#isInterrupted = this.#room.hasPublished;
     this.#clock.restart();
+    this.#edge.restart();
     this.#video.interrupted();
     this.#audio.interrupted();
   }

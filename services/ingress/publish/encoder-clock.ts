@@ -30,6 +30,15 @@ export class EncoderClock {
     this.#notBeforeUs = this.#lastOutUs;
   }
 
+  /** Moves both tracks' time. */
+  shift(byUs: number): void {
+    for (const track of this.#tracks.values()) {
+      track.offsetUs += byUs;
+      track.lastOutUs += byUs;
+    }
+    this.#lastOutUs += byUs;
+  }
+
   /** @param timestampMs unsigned 32 bit. @returns session time in µs; may repeat or step back a little, as sent. */
   toSessionUs(track: Track, timestampMs: number, arrivalUs: number): number {
     const unwrappedUs = this.#unwrap(timestampMs) * 1000;

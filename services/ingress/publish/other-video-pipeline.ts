@@ -3,6 +3,7 @@ import { parseSps } from '../../media/codecs/h264-sps.ts';
 import type { VideoCodec } from '../../model/packet.ts';
 import type { FlvVideo } from '../../protocol/flv.ts';
 import { MonotonicTime } from './encoder-clock.ts';
+import { KeyframeInterval } from './keyframe-interval.ts';
 import { createOtherBitstream, type OtherBitstream, type PictureSize } from './other-bitstream.ts';
 import { sizeReason } from './passthrough-decision.ts';
 import type { VideoPipelineEvents, VideoPipelineOptions } from './video-pipeline.ts';
@@ -21,6 +22,9 @@ export class OtherVideoPipeline {
   #transcodedSize: PictureSize | undefined;
   #mode: 'passthrough' | 'transcode' | undefined;
   #published = false;
+  readonly #keyframes = new KeyframeInterval((intervalS) => {
+    this.events.emit('slowKeyframes', { intervalS });
+  });
   #waitsForKey = true;
   #closed = false;
 
@@ -49,13 +53,20 @@ export class OtherVideoPipeline {
       return;
     }
     this.#waitsForKey = false;
+    const { admit } = this.#options;
+    const timeUs = admit === undefined ? dtsUs : admit(dtsUs, video.key);
+    if (timeUs === undefined) {
+      this.#keyframes.interrupted();
+      return;
+    }
     if (video.key) {
       this.#decide();
     }
-    const ptsUs = dtsUs + video.compositionMs * 1000;
+    const ptsUs = timeUs + video.compositionMs * 1000;
     if (this.#mode === 'transcode') {
-      this.#transcoder?.write({ dtsUs, ptsUs, unit: { nals: [], key: video.key, data } });
+      this.#transcoder?.write({ dtsUs: timeUs, ptsUs, unit: { nals: [], key: video.key, data } });
     } else {
+      this.#keyframes.onFrame(ptsUs, video.key);
       this.#emit(this.codec, ptsUs, video.key, data, this.#bitstream.size);
     }
   }
@@ -63,6 +74,7 @@ export class OtherVideoPipeline {
   /** Frames are missing: nothing is taken before the next key frame. */
   interrupted(): void {
     this.#waitsForKey = true;
+    this.#keyframes.interrupted();
   }
 
   async close(): Promise<void> {

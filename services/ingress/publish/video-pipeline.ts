@@ -25,6 +25,8 @@ export type VideoPipelineOptions = {
   settings: IngressSettings['video'];
   ffmpegPath: string;
   logger: Logger;
+  /** The time to use for a frame, or undefined: it is left out. Default: all are taken as they are. */
+  admit?: (dtsUs: number, key: boolean) => number | undefined;
 };
 
 type Frame = { dtsUs: number; ptsUs: number; unit: AccessUnit };
@@ -73,7 +75,13 @@ export class VideoPipeline {
       const unit = this.#assembler.assemble(video.data);
       this.#onParameterSets();
       if (unit !== undefined && this.#source !== undefined && this.#canGoOnWith(unit)) {
-        this.#onFrame({ dtsUs, ptsUs: dtsUs + video.compositionMs * 1000, unit });
+        const { admit } = this.#options;
+        const timeUs = admit === undefined ? dtsUs : admit(dtsUs, unit.key);
+        if (timeUs === undefined) {
+          this.#keyframes.interrupted();
+          return;
+        }
+        this.#onFrame({ dtsUs: timeUs, ptsUs: timeUs + video.compositionMs * 1000, unit });
       }
     }
   }

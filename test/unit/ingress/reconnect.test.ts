@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { buildAvcConfig } from '../../../services/media/codecs/h264-avcc.ts';
 import { joinLengthPrefixed } from '../../../services/media/codecs/h264.ts';
@@ -170,4 +171,22 @@ test('key frames more than 4 s apart are told in the participant, once per inter
   await expect
     .poll(() => room.attributes['sluice.ingress.keyframeInterval'])
     .toBe('6 s; set the encoder to 2 s, 4 s at most');
+});
+
+test('an encoder that falls behind and stays behind is live again from a key frame on', async () => {
+  const running = await start({ maxLatencyMs: 200 });
+  const { room } = running;
+  const client = await connect(running);
+  client.video(0, CONFIG).video(0, KEY_FRAME);
+  await running.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
+  const before = room.packets('video')[0]?.ptsUs ?? 0;
+  // Time is what this is about: its clock says 33 ms a frame, ours a second.
+  for (let frame = 1; frame <= 4; frame += 1) {
+    await delay(1_000);
+    client.video(frame * 33, DELTA_FRAME).video(frame * 33 + 1, KEY_FRAME);
+  }
+  await room.until(() => room.packets('video').length > 1);
+  const [, next] = room.packets('video');
+  expect(next?.key).toBe(true);
+  expect((next?.ptsUs ?? 0) - before).toBeGreaterThan(2_500_000);
 });

@@ -1,0 +1,132 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { TrackSource } from '@livekit/protocol';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { flashBeepInputs, passthroughH264 } from '../../fixtures/flash-beep.ts';
+import { RoomInternal } from '../../services/bus/rpc-methods.ts';
+import { ffmpeg, FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
+import {
+  ENDPOINT_BUFFERING,
+  ENDPOINT_INACTIVE,
+  ENDPOINT_PUBLISHING,
+  startIngressHarness,
+  type IngressHarness,
+} from '../support/ingress-harness.ts';
+import { disposeRtcNode, RtcNodeViewer, type SeenFrame } from '../support/rtc-node-viewer.ts';
+import { API_KEY, API_SECRET, startSfuServer, type SfuServer } from '../support/sfu-server.ts';
+
+const RATE = 30;
+const MAX_LATENCY_MS = 1_000;
+/** Players shift their own delay a little after a gap. */
+const TOLERANCE_MS = 300;
+
+let dir: string;
+let sfu: SfuServer;
+let harness: IngressHarness;
+let viewer: RtcNodeViewer;
+const encoders: FfmpegEncoder[] = [];
+
+beforeAll(async () => {
+  dir = await mkdtemp(path.join(tmpdir(), 'sluice-stall-'));
+  await ffmpeg([
+    ...flashBeepInputs({ width: 640, height: 360, framesPerSecond: RATE, realTime: false }),
+    ...['-t', '60', ...passthroughH264({ framesPerSecond: RATE, bitrateKbps: 1_000 })],
+    ...['-c:a', 'aac', '-b:a', '128k', path.join(dir, 'a-minute.flv')],
+  ]);
+}, 60_000);
+
+afterEach(async () => {
+  encoders.splice(0).forEach((encoder) => {
+    encoder.kill('SIGKILL');
+  });
+  await viewer.close();
+  await harness.close();
+  await sfu.close();
+});
+
+afterAll(async () => {
+  await disposeRtcNode();
+  await rm(dir, { recursive: true, force: true });
+});
+
+async function start(reconnectWindowMs: number): Promise<void> {
+  sfu = await startSfuServer();
+  harness = await startIngressHarness({
+    policy: { reconnectWindowMs, maxLatencyMs: MAX_LATENCY_MS },
+    room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
+    info: {
+      video: { name: 'picture', source: TrackSource.CAMERA },
+      audio: { name: 'sound', source: TrackSource.MICROPHONE },
+    },
+  });
+  viewer = new RtcNodeViewer();
+  await viewer.join(sfu.wsUrl, await sfu.joinToken('viewer', 'studio'));
+}
+
+function push(): FfmpegEncoder {
+  const encoder = new FfmpegEncoder([
+    ...['-re', '-i', path.join(dir, 'a-minute.flv'), '-c', 'copy', '-f', 'flv', harness.url],
+  ]);
+  encoders.push(encoder);
+  return encoder;
+}
+
+function latest(): SeenFrame {
+  return viewer.frames.at(-1) ?? { atMs: 0, width: 0, height: 0, barcode: -1, flash: false };
+}
+
+/** When frame 0 would have been seen: the same for all frames as long as the delay stays. */
+function medianStartMs(frames: readonly SeenFrame[]): number {
+  const starts = frames.map(({ atMs, barcode }) => atMs - (barcode * 1_000) / RATE).sort((a, b) => a - b);
+  return starts[Math.floor(starts.length / 2)] ?? NaN;
+}
+
+test('after a stalled encoder has gone on, what is seen is live again, by the time code in the picture', async () => {
+  await start(0);
+  const encoder = push();
+  await viewer.until(() => latest().barcode >= 4 * RATE);
+  const before = medianStartMs(viewer.frames.slice(-2 * RATE));
+  const beepsBefore = viewer.sound.filter(({ beep }) => beep).length;
+  expect(beepsBefore).toBeGreaterThan(0);
+  encoder.kill('SIGSTOP');
+  const { barcode } = latest();
+  const stoppedMs = performance.now();
+  // Sound ends at once, so its frames tell the time without waiting for it.
+  await viewer.until(() => performance.now() - stoppedMs > 4_000);
+  encoder.kill('SIGCONT');
+  const goesOnAt = barcode + (4 + 5) * RATE;
+  await viewer.until(() => latest().barcode >= goesOnAt + 2 * RATE);
+  const after = medianStartMs(viewer.frames.filter((frame) => frame.barcode >= goesOnAt));
+  expect(after - before).toBeLessThanOrEqual(MAX_LATENCY_MS + TOLERANCE_MS);
+  const heard = viewer.sound.slice(-3 * 100).filter(({ beep }) => beep);
+  expect(heard.length).toBeGreaterThan(0);
+});
+
+test('an encoder that is killed and comes back within the window finds its participant and tracks', async () => {
+  await start(20_000);
+  const first = push();
+  await viewer.until(() => latest().barcode >= RATE && viewer.sound.some(({ beep }) => beep));
+  const before = await publisher();
+  expect(before.tracks).toHaveLength(2);
+  first.kill('SIGKILL');
+  await expect.poll(() => harness.states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  expect(await publisher()).toEqual(before);
+  const seen = viewer.frames.length;
+  const heard = viewer.sound.length;
+  push();
+  await viewer.until(
+    () =>
+      new Set(viewer.frames.slice(seen).map(({ barcode }) => barcode)).size > 2 * RATE &&
+      viewer.sound.slice(heard).some(({ beep }) => beep),
+  );
+  expect(await publisher()).toEqual(before);
+  await expect.poll(() => harness.states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
+  expect(harness.states.some(({ status }) => status === ENDPOINT_INACTIVE)).toBe(false);
+});
+
+async function publisher(): Promise<{ sid: string; tracks: string[] }> {
+  const { participants } = await sfu.bus.request(RoomInternal.listParticipants, { room: 'studio' });
+  const obs = participants.find(({ identity }) => identity === 'obs');
+  return { sid: obs?.sid ?? '', tracks: obs?.tracks.map(({ sid }) => sid).sort() ?? [] };
+}
