@@ -17,9 +17,9 @@ import type { PacketView, TrackPublication } from './track-publication.ts';
 const REPORT_WAIT_MS = 5_000;
 /** Publishers that can make a key frame when asked have this long, while something is on screen already. */
 const KEYFRAME_PATIENCE_MS = 500;
-/** Looking for a key frame that is not there costs up to a millisecond. */
 /** A request for a key frame that comes this soon after a replay began was sent before its key frame arrived. */
 const REPLAY_ANSWERS_MS = 1_000;
+/** Looking for a key frame that is not there costs up to a millisecond. */
 const SEARCH_INTERVAL_MS = 100;
 /** A receiver that loses this much is not sent old pictures again: they would be lost too. */
 const MAX_LOSS_FOR_REPLAY = 0.1;
