@@ -34,7 +34,7 @@ import { frameCounters } from '../support/frame-counter.ts';
 import { LoopPublisher } from '../support/loop-publisher.ts';
 import { until } from '../support/published-room.ts';
 import { API_KEY, API_SECRET } from '../support/sluice-process.ts';
-import { startSrtReceiver, type SrtReceiver } from '../support/srt-receiver.ts';
+import { startSrtReceiver } from '../support/srt-receiver.ts';
 
 /** Jobs at a time: pages and encoders of two are what two cores carry. */
 const AT_A_TIME = 2;
@@ -70,39 +70,38 @@ describe('every combination', () => {
   let clip: ClipRoom;
   let bucket: Bucket;
   let pages: PageServer;
-  let vp8: LoopPublisher;
   let vp8Track: { room: string; trackId: string };
-  const receivers: SrtReceiver[] = [];
+  /** Whatever has been started, in this order; a set-up that fails half-way leaves nothing behind. */
+  const closers: (() => unknown)[] = [];
   const turns = takeTurns(AT_A_TIME);
 
   beforeAll(async () => {
     process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
     const cost = { room_composite: COST, web: COST, participant: COST, track_composite: COST };
-    [clip, bucket, pages] = await Promise.all([
-      startClipRoom({
-        egress: { cpu_cost: cost },
-        ingress: { rtmp_port: 0, whip_port: 0, url_input: { allow_addresses: ['127.0.0.1/32'] } },
-      }),
-      startBucket('matrix'),
-      startPageServer({
-        '/flash': flashBeepPage(),
-        '/b-frames.mp4': (response) => {
-          createReadStream(path.join(clip.workDir, 'b-frames.mp4')).pipe(response);
-        },
-      }),
-    ]);
+    // Swift first: it takes ports that were free a moment ago.
+    bucket = await startBucket('matrix');
+    closers.push(() => bucket.close());
+    clip = await startClipRoom({
+      egress: { cpu_cost: cost },
+      ingress: { rtmp_port: 0, whip_port: 0, url_input: { allow_addresses: ['127.0.0.1/32'] } },
+    });
+    closers.push(() => clip.close());
+    pages = await startPageServer({
+      '/flash': flashBeepPage(),
+      '/b-frames.mp4': (response) => {
+        createReadStream(path.join(clip.workDir, 'b-frames.mp4')).pipe(response);
+      },
+    });
+    closers.push(() => pages.close());
     const { video } = await encodeMedia({ video: 'vp8', seconds: 2 });
-    vp8 = await LoopPublisher.join({ ...clip, wsUrl: clip.sluice.wsUrl }, 'vp8', 'vp8');
+    const vp8 = await LoopPublisher.join({ ...clip, wsUrl: clip.sluice.wsUrl }, 'vp8', 'vp8');
+    closers.push(() => vp8.close());
     vp8Track = { room: 'vp8', trackId: video === undefined ? '' : (await vp8.publish(video)).trackSid };
   }, 120_000);
   afterAll(async () => {
-    receivers.forEach((receiver) => {
-      receiver.kill();
-    });
-    await vp8.close();
-    await pages.close();
-    await clip.close();
-    await bucket.close();
+    for (const close of closers.reverse()) {
+      await close();
+    }
   });
 
   for (const job of capabilityJobs()) {
@@ -188,7 +187,9 @@ describe('every combination', () => {
       return addresses[stream];
     });
     if (srt !== undefined) {
-      receivers.push(srt);
+      closers.push(() => {
+        srt.kill();
+      });
     }
     const { egressId } = await startCapabilityJob(job, {
       ...{ clip, urls, vp8: vp8Track, bucket: bucket.upload, pageUrl: `${pages.url}/flash` },

@@ -20,16 +20,22 @@ export async function startBucket(name: string): Promise<Bucket> {
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
   });
-  await client.send(new CreateBucketCommand({ Bucket: name }));
+  const close = async (): Promise<void> => {
+    client.destroy();
+    await swift.close();
+  };
+  try {
+    await client.send(new CreateBucketCommand({ Bucket: name }));
+  } catch (error) {
+    await close();
+    throw error;
+  }
   return {
     upload: new S3Upload({ endpoint, accessKey, secret, bucket: name, forcePathStyle: true }),
     read: async (key) => {
       const { Body } = await client.send(new GetObjectCommand({ Bucket: name, Key: key }));
       return Buffer.from((await Body?.transformToByteArray()) ?? []);
     },
-    close: async () => {
-      client.destroy();
-      await swift.close();
-    },
+    close,
   };
 }

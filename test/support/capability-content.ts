@@ -35,7 +35,9 @@ export async function expectContent(
     expect(report.uniqueFps, measured).toBeGreaterThan(12);
     expect(report.flashesS.length, measured).toBeGreaterThanOrEqual(2);
     expect(report.beepRatio, measured).toBeGreaterThan(0.6);
-    expect(Math.abs(report.medianOffsetMs), measured).toBeLessThan(150);
+    // LiveKit's tolerance while clocks are compared, a third of it afterwards: tests of the sources are stricter.
+    expect(Math.abs(report.medianOffsetMs), measured).toBeLessThan(300);
+    expect(Math.abs(report.offsetsMs.at(-1) ?? Number.NaN), measured).toBeLessThan(100);
   }
 }
 

@@ -41,7 +41,8 @@ export async function startClipRoom(config: Record<string, unknown> = {}): Promi
     }
   };
   try {
-    const [nginx, clip] = await Promise.all([startNginxRtmp(), encodeClip({ ...PICTURE, bitrateKbps: 700 })]);
+    const clip = await encodeClip({ ...PICTURE, bitrateKbps: 700 });
+    const nginx = await startNginxRtmp();
     closers.push(() => nginx.close());
     const front = await startTlsFront(nginx.port);
     closers.push(() => front.close());
