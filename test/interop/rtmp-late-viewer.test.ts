@@ -124,8 +124,12 @@ test('so does Chromium, as much in sync as one that was there from the start', a
   await early.until(() => latest(early) >= GOP_FRAMES + 6 * RATE);
   const after = await videoOf(page);
   expect(after.framesDecoded - framesDecoded).toBeGreaterThan(3 * RATE);
-  const [late, patient] = [await playoutDifferenceMs(page), await playoutDifferenceMs(fromTheStart)];
-  expect(Math.abs(late - patient)).toBeLessThanOrEqual(MAX_LIP_SYNC_MS);
+  // Chromium moves sound and picture towards each other in small steps.
+  await eventually(
+    'the same lip sync',
+    async () => (await playoutDifferenceMs(page)) - (await playoutDifferenceMs(fromTheStart)),
+    (difference) => Math.abs(difference) <= MAX_LIP_SYNC_MS,
+  );
 });
 
 async function openPage(identity: string): Promise<LivekitPage> {

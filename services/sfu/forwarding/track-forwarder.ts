@@ -17,8 +17,8 @@ import type { PacketView, TrackPublication } from './track-publication.ts';
 const REPORT_WAIT_MS = 5_000;
 /** Publishers that can make a key frame when asked have this long, while something is on screen already. */
 const KEYFRAME_PATIENCE_MS = 500;
-/** A request for a key frame that comes this soon after a replay began was sent before its key frame arrived. */
-const REPLAY_ANSWERS_MS = 1_000;
+/** A request that comes this soon after a key frame, live or replayed, was sent before that had arrived. */
+const KEYFRAME_ANSWERS_MS = 1_000;
 /** Looking for a key frame that is not there costs up to a millisecond. */
 const SEARCH_INTERVAL_MS = 100;
 /** A receiver that loses this much is not sent old pictures again: they would be lost too. */
@@ -47,7 +47,7 @@ export class TrackForwarder implements Forwarder {
   /** When the layer to be sent was chosen, or its key frame asked for by the receiver; Infinity = it has it. */
   #waitsSinceMs = Number.POSITIVE_INFINITY;
   #replay: GopReplay | undefined;
-  #replayedMs = Number.NEGATIVE_INFINITY;
+  #keySentMs = Number.NEGATIVE_INFINITY;
   #searchedMs = Number.NEGATIVE_INFINITY;
   #boundMs = 0;
   #octetsAtRate = 0;
@@ -183,7 +183,7 @@ export class TrackForwarder implements Forwarder {
     replay.first.nowMs = nowMs;
     this.#rewriting.switchTo(replay.first, replay.liveTimestamp);
     this.#replay = replay;
-    this.#replayedMs = nowMs;
+    this.#keySentMs = nowMs;
     this.#flowing = true;
     this.#waitsSinceMs = Number.POSITIVE_INFINITY;
     this.replay(nowMs);
@@ -237,6 +237,7 @@ export class TrackForwarder implements Forwarder {
     }
     if (view.key) {
       this.#waitsSinceMs = Number.POSITIVE_INFINITY;
+      this.#keySentMs = view.nowMs;
     }
     this.#send(view, rewriting.timestamp(view));
   }
@@ -329,7 +330,7 @@ export class TrackForwarder implements Forwarder {
     const layer = this.currentLayer;
     this.publication.requestKeyframe(layer >= 0 ? layer : this.#target);
     const nowMs = performance.now();
-    const isAnswered = nowMs - this.#replayedMs < REPLAY_ANSWERS_MS;
+    const isAnswered = nowMs - this.#keySentMs < KEYFRAME_ANSWERS_MS;
     if (!isAnswered && this.#replay === undefined && this.#stats.fractionLost <= MAX_LOSS_FOR_REPLAY) {
       this.#waitsSinceMs = Math.min(this.#waitsSinceMs, nowMs);
     }
