@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
+import { amfObject } from '../../services/protocol/amf0.ts';
 import { ffmpeg, FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
 import {
   ENDPOINT_INACTIVE,
@@ -6,6 +7,7 @@ import {
   STREAM_KEY,
   type IngressHarness,
 } from '../support/ingress-harness.ts';
+import { RtmpClient } from '../support/rtmp-client.ts';
 import { selfSigned } from '../support/tls-front.ts';
 
 const SECONDS = 2;
@@ -38,4 +40,18 @@ test('ffmpeg publishes over RTMPS', async () => {
   expect(final.error).toBe('');
   expect(room.packets('video')).toHaveLength(30 * SECONDS);
   expect(Math.abs(room.packets('audio').length - 50 * SECONDS)).toBeLessThanOrEqual(5);
+});
+
+test('on drain an encoder that understands it is asked to connect again, and may finish', async () => {
+  harness = await startIngressHarness();
+  const client = new RtmpClient(harness.ingress.rtmpPort).handshake();
+  client.command('connect', amfObject({ app: 'live', capsEx: 1 }));
+  client.command('createStream', null).command('publish', null, STREAM_KEY, 'live');
+  expect((await client.status()).code).toBe('NetStream.Publish.Start');
+  const drained = harness.ingress.drain();
+  await client.until(() => client.statuses().length > 1);
+  expect(client.statuses()[1]).toMatchObject({ code: 'NetConnection.Connect.ReconnectRequest' });
+  client.command('deleteStream', null, 1);
+  await drained;
+  await client.closed;
 });

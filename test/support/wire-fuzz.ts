@@ -1,21 +1,16 @@
 import { ServiceError } from '../../services/base/errors.ts';
-import { parseAacConfig } from '../../services/media/codecs/aac.ts';
-import { buildAvcConfig } from '../../services/media/codecs/h264-avcc.ts';
-import { joinLengthPrefixed } from '../../services/media/codecs/h264.ts';
-import { parseSps } from '../../services/media/codecs/h264-sps.ts';
-import { AccessUnitAssembler } from '../../services/ingress/publish/access-unit-assembler.ts';
 import { readConnect } from '../../services/ingress/servers/rtmp-capabilities.ts';
 import { parseCommand, parseMetadata, streamKeyOf } from '../../services/ingress/servers/rtmp-commands.ts';
 import { decodeAmf0 } from '../../services/protocol/amf0.ts';
-import { flvVideoBody, parseFlvAudio, parseFlvVideo } from '../../services/protocol/flv.ts';
+import { parseFlvAudio, parseFlvVideo } from '../../services/protocol/flv.ts';
 import { ChunkReader } from '../../services/protocol/rtmp-chunk.ts';
 import { ServerHandshake } from '../../services/protocol/rtmp-handshake.ts';
 import { splitAggregate, type RtmpMessage } from '../../services/protocol/rtmp-message.ts';
 import { parseSdpFragment } from '../../services/protocol/sdp-fragment.ts';
 import { parseSdp } from '../../services/protocol/sdp.ts';
-import { SPS as SAMPLE_SPS } from './h264-samples.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import { AUDIO, offerOf, VIDEO } from './whip-offers.ts';
+import { expectThat, fuzzEnhanced, fuzzFlv } from './wire-fuzz-media.ts';
 
 /** One input of a kind, made by its grammar with lies in it, and read. Throws only ServiceError. */
 export type FuzzTarget = { name: string; share: number; attempt: (random: SeededRandom) => void };
@@ -49,7 +44,8 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   { name: 'handshake', share: 1, attempt: fuzzHandshake },
   { name: 'chunks', share: 5, attempt: fuzzChunks },
   { name: 'AMF0', share: 5, attempt: fuzzAmf },
-  { name: 'FLV', share: 5, attempt: fuzzFlv },
+  { name: 'FLV', share: 4, attempt: fuzzFlv },
+  { name: 'Enhanced RTMP', share: 4, attempt: fuzzEnhanced },
   { name: 'SDP', share: 2, attempt: (random) => void parseSdp(damageLines(random, pickOffer(random))) },
   { name: 'PATCH', share: 2, attempt: (random) => void parseSdpFragment(damageLines(random, FRAGMENT)) },
 ];
@@ -217,62 +213,6 @@ function amfText(random: SeededRandom, text: string, lengthBytes: 2 | 4): Buffer
   return Buffer.concat([uint(lie(random, bytes.length), lengthBytes), bytes]);
 }
 
-const SPS = SAMPLE_SPS.mainWithBFrames;
-const PPS = Uint8Array.of(0x68, 0xce, 0x3c, 0x80);
-const AVC_CONFIG = Buffer.from(buildAvcConfig([SPS], [PPS]));
-
-/** Sequence headers, pictures and sound as a publisher sends them, then through what reads them first. */
-function fuzzFlv(random: SeededRandom): void {
-  const assembler = new AccessUnitAssembler();
-  for (let message = random.int(4); message >= 0; message--) {
-    readVideo(random, assembler);
-  }
-  const sound = random.pick([
-    Buffer.from([0xaf, 0, 0x12, 0x10]),
-    Buffer.from([0xaf, 0, 0x2b, 0x92, 0x08, 0, 0x56, 0xe5, 0]),
-    Buffer.from([0xaf, 1, 0x21]),
-  ]);
-  const audio = parseFlvAudio(Buffer.from(random.damage(sound)));
-  if (audio?.packet === 'config' && audio.data.length > 0) {
-    const { channels, sampleRateHz } = parseAacConfig(audio.data);
-    expectThat(channels <= 8 && sampleRateHz >= 7_350 && sampleRateHz <= 96_000, 'implausible AAC');
-  }
-}
-
-function readVideo(random: SeededRandom, assembler: AccessUnitAssembler): void {
-  const nals = Array.from({ length: 1 + random.int(3) }, () =>
-    random.pick([
-      SPS,
-      PPS,
-      Uint8Array.of(0x65, 0x88, 1),
-      Uint8Array.of(0x41, 0x9a),
-      random.bytes(random.int(9)),
-    ]),
-  );
-  const config = flvVideoBody({ packet: 'config', data: AVC_CONFIG });
-  const compositionMs = random.pick([0, 40, -40, 0x7fffff, -0x800000]);
-  const frame = flvVideoBody({
-    packet: 'frame',
-    key: random.chance(0.5),
-    compositionMs,
-    data: joinLengthPrefixed(nals),
-  });
-  const body = Buffer.concat(random.chance(0.5) ? config : frame);
-  const video = parseFlvVideo(Buffer.from(random.chance(0.7) ? random.damage(body) : body));
-  if (video?.packet === 'config') {
-    assembler.configure(video.data);
-  } else if (video?.packet === 'frame') {
-    assembler.assemble(video.data);
-  }
-  if (assembler.sps !== undefined) {
-    const { width, height } = parseSps(assembler.sps);
-    expectThat(
-      width > 0 && height > 0 && width <= 16_384 && height <= 16_384,
-      `implausible ${width}x${height}`,
-    );
-  }
-}
-
 const FRAGMENT = [
   'a=ice-ufrag:abcd1234',
   'a=ice-pwd:00112233445566778899aabbccddeeff',
@@ -330,10 +270,4 @@ function damageLines(random: SeededRandom, text: string): string {
     }
   }
   return lines.join(random.pick(['\r\n', '\r\n', '\n']));
-}
-
-function expectThat(condition: boolean, otherwise: string): void {
-  if (!condition) {
-    throw new Error(otherwise);
-  }
 }

@@ -27,7 +27,7 @@ export class AudioInput {
     this.#aac = new AudioPipeline(options);
     for (const name of FORWARDED) {
       this.#aac.events.on(name, (event) => {
-        this.events.emit(name, event as never);
+        this.events.emit(name, event);
       });
     }
   }

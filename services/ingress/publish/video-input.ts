@@ -78,7 +78,7 @@ export class VideoInput {
   #forward<T extends VideoPipeline | OtherVideoPipeline>(pipeline: T): T {
     for (const name of FORWARDED) {
       pipeline.events.on(name, (event) => {
-        this.events.emit(name, event as never);
+        this.events.emit(name, event);
       });
     }
     return pipeline;

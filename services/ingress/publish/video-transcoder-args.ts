@@ -25,6 +25,8 @@ export function videoTranscodeArgs(target: VideoTarget, codec: VideoCodec = 'h26
     ...[...INPUT_FORMAT[codec], '-i', 'pipe:0', '-map', '0:v:0', '-vsync', '0'],
     ...videoFilterArgs(target),
     ...videoEncoderArgs(target),
+    // IVF tells no frame rate, and x264 would share the bits out over a million frames a second.
+    ...(codec === 'h264' ? [] : ['-x264-params', `fps=${target.framerate}`]),
     ...['-avoid_negative_ts', 'disabled', '-f', 'flv', '-flvflags', 'no_duration_filesize'],
     ...['-flush_packets', '1', 'pipe:1'],
   ];
