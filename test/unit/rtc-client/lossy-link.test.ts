@@ -228,7 +228,7 @@ describe('a stream over a lossy network', () => {
       maxPayloadLength: MAX_PAYLOAD_LENGTH,
     });
     sender.sendFrame(payloads, 0);
-    expect(sent.length).toBeLessThanOrEqual(32);
+    expect(sent.length).toBeLessThanOrEqual(48);
     await vi.advanceTimersByTimeAsync(20);
     expect(sent).toHaveLength(payloads.length);
     expect(received).toHaveLength(1);

@@ -69,7 +69,7 @@ beforeEach(async () => {
     url: await server.listen(),
     token: 'the-token',
     autoSubscribe: true,
-  mediaBatchMs: 0,
+    mediaBatchMs: 0,
     intent: { type: 'join', offer: new SessionDescription({ type: 'offer', sdp: 'v=0', id: 1 }) },
     signal: new AbortController().signal,
     timeoutMs: 1000,
