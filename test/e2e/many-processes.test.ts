@@ -53,8 +53,8 @@ describe('many processes', () => {
     });
     const worker = { ...shared, ws_url: server.healthUrl.replace('http', 'ws') };
     const ingress = await start('ingress', { ...worker, ingress: { rtmp_port: 0, whip_port: 0 } });
-    // Room for one page and some tracks each, whatever this machine has.
-    const cost = { room_composite: 0.9, track: 0.02 };
+    // A node has room for one page (an idle one always has), so two pages go to two nodes.
+    const cost = { room_composite: 1_000, track: 0.001 };
     workers = [
       await start('egress', { ...worker, egress: { cpu_cost: cost } }),
       await start('egress', { ...worker, egress: { cpu_cost: cost } }),
