@@ -1,4 +1,4 @@
-import type { Message, MessageType } from '@bufbuild/protobuf';
+import type { Message, MessageType, PartialMessage } from '@bufbuild/protobuf';
 import * as livekit from '@livekit/protocol';
 import { ServiceError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
@@ -12,6 +12,7 @@ import { redactEgress } from '../protocol/redact-egress.ts';
 const SERVICE = 'livekit.Egress';
 /** A node answers once the job's handler process is ready, which may take as long as Chromium needs to start. */
 const START_TIMEOUT_MS = 30_000;
+const START_ATTEMPTS = 3;
 
 type StartCase = Exclude<RpcStartEgressRequest['request'], { case: undefined }>;
 
@@ -34,11 +35,12 @@ export function egressApi(bus: Bus, store: EgressStore): ApiRoute[] {
     return method(name, request, livekit.EgressInfo, async (message) => {
       const job = toCase(message);
       const roomId = needsRoom(job.request) ? await roomIdOf(bus, job.roomName) : '';
-      const info = await bus.request(
-        EgressInternal.startEgress,
-        { egressId: newId('EG_'), roomId, roomName: job.roomName, request: job.request },
-        { timeoutMs: START_TIMEOUT_MS },
-      );
+      const info = await dispatch(bus, {
+        egressId: newId('EG_'),
+        roomId,
+        roomName: job.roomName,
+        request: job.request,
+      });
       await store.put(info);
       return redactEgress(info);
     });
@@ -134,6 +136,27 @@ export function egressApi(bus: Bus, store: EgressStore): ApiRoute[] {
       return redactEgress(info);
     }),
   ];
+}
+
+/**
+ * A node may have promised its last cores to another request in the moment between its bid and this one; it then refuses
+ * without a trace, and another round finds a node that has room.
+ * @throws ServiceError of the node, or unavailable when none takes it.
+ */
+async function dispatch(
+  bus: Bus,
+  request: PartialMessage<RpcStartEgressRequest>,
+): Promise<livekit.EgressInfo> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await bus.request(EgressInternal.startEgress, request, { timeoutMs: START_TIMEOUT_MS });
+    } catch (error) {
+      const isRefusal = error instanceof ServiceError && error.code === 'unavailable';
+      if (!isRefusal || attempt >= START_ATTEMPTS) {
+        throw error;
+      }
+    }
+  }
 }
 
 function needsRoom(request: StartCase): boolean {
