@@ -5,20 +5,15 @@ import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Bus, Unregister } from '../bus/bus.ts';
 import { IngressHandler } from '../bus/rpc-methods.ts';
-import type { EncodedPacket, TrackFormat } from '../model/packet.ts';
 import type { AmfObject } from '../protocol/amf0.ts';
 import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { ingressSettings } from './ingress-settings.ts';
-import { AudioInput } from './publish/audio-input.ts';
-import { EncoderClock } from './publish/encoder-clock.ts';
-import { LiveEdge } from './publish/live-edge.ts';
-import { LipSyncGate } from './publish/lip-sync-gate.ts';
-import { RateMeter } from './publish/rate-meter.ts';
-import { VideoInput } from './publish/video-input.ts';
 import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
 import type { EncoderConnection, MediaSink } from './servers/publisher-types.ts';
 import { RTMP_SESSION_POLICY, SILENT_AFTER_MS, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
+import { SessionMedia } from './session-media.ts';
 import type { RunningSession } from './session-registry.ts';
+import { SessionReport } from './session-report.ts';
 import { StateReporter } from './state-reporter.ts';
 
 export type IngressSessionOptions = {
@@ -39,10 +34,6 @@ export type IngressSessionOptions = {
 const RESOURCE_PREFIX = { rtmp: 'RT_', url: 'UR_' } as const;
 const STATUS_AT_END = { rtmp: 'inactive', url: 'complete' } as const;
 
-const REPORT_INTERVAL_MS = 5_000;
-/** After the first media: until then a rate says nothing. */
-const FIRST_REPORT_MS = 1_000;
-
 /** One encoder that publishes to one endpoint, from the accepted key to the participant's leaving. */
 export class IngressSession implements MediaSink, RunningSession {
   /** Resolves when everything is closed and the last state is reported; never rejects. */
@@ -51,22 +42,13 @@ export class IngressSession implements MediaSink, RunningSession {
   readonly #logger: Logger;
   readonly #state: StateReporter;
   readonly #room: RoomPublisher;
-  readonly #video: VideoInput;
-  readonly #audio: AudioInput;
-  readonly #clock = new EncoderClock();
-  readonly #edge: LiveEdge;
-  readonly #gate = new LipSyncGate((packet) => {
-    this.#room.write(packet);
-  });
-  readonly #videoMeter = new RateMeter(monotonicUs());
-  readonly #audioMeter = new RateMeter(monotonicUs());
+  readonly #media: SessionMedia;
+  readonly #report: SessionReport;
   #handlers: Unregister[] = [];
-  #reportTimer: NodeJS.Timeout | undefined;
   readonly #policy: RtmpSessionPolicy;
   #encoder: EncoderConnection | undefined;
   /** Runs while the encoder is away. */
   #windowTimer: NodeJS.Timeout | undefined;
-  #lastMediaUs = monotonicUs();
   /** Media has not come back yet. */
   #isInterrupted = false;
   #slowKeyframesLogged = false;
@@ -89,24 +71,11 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#state = new StateReporter(options.bus, info, resourceId, logger, () => {
       void this.stop('ingress deleted');
     });
-    this.#edge = new LiveEdge({
+    this.#media = new SessionMedia({
+      ...{ settings, ffmpegPath, logger },
       // Only an encoder is live: a URL is read at its own pace.
       maxLatencyMs: options.kind === 'rtmp' ? this.#policy.maxLatencyMs : Number.POSITIVE_INFINITY,
-      onShift: (shiftUs) => {
-        this.#clock.shift(shiftUs);
-      },
-      onSkip: (skipping, latencyMs) => {
-        logger.warn(
-          { latencyMs },
-          skipping ? 'ingress is behind, media is skipped' : 'ingress is live again',
-        );
-      },
     });
-    this.#video = new VideoInput({
-      ...{ settings: settings.video, ffmpegPath, logger },
-      admit: (dtsUs, key) => this.#edge.video(dtsUs, monotonicUs(), key),
-    });
-    this.#audio = new AudioInput({ settings: settings.audio, ffmpegPath, logger });
     this.#room = new RoomPublisher({
       room: options.room,
       settings,
@@ -114,6 +83,7 @@ export class IngressSession implements MediaSink, RunningSession {
       connectRoom: options.connectRoom,
       logger,
     });
+    this.#report = new SessionReport(this.#state, this.#media, () => this.#room.roomSid);
     this.#wire();
   }
 
@@ -128,7 +98,7 @@ export class IngressSession implements MediaSink, RunningSession {
 
   get #isQuiet(): boolean {
     const mayReturn = this.#policy.reconnectWindowMs > 0;
-    return mayReturn && monotonicUs() - this.#lastMediaUs > SILENT_AFTER_MS * 1000;
+    return mayReturn && monotonicUs() - this.#media.lastArrivalUs > SILENT_AFTER_MS * 1000;
   }
 
   /** True from the first cause on, while the participant leaves. */
@@ -152,26 +122,21 @@ export class IngressSession implements MediaSink, RunningSession {
     ]);
     await this.#state.report();
     this.#room.join();
-    this.#reportTimer = setTimeout(() => {
-      this.#reportPeriodically();
-    }, FIRST_REPORT_MS);
+    this.#report.start();
     this.#logger.info('ingress session started');
   }
 
   /** The media of the present encoder; ignored as soon as another one has taken over. */
   sink(): MediaSink {
     const encoder = this.#encoder;
-    const guard = (work: () => void): void => {
-      if (encoder !== undefined && encoder === this.#encoder) {
-        work();
-      }
-    };
+    const present = (): IngressSession | undefined =>
+      encoder !== undefined && encoder === this.#encoder ? this : undefined;
     return {
-      metadata: (values) => guard(() => this.metadata(values)),
-      audio: (timestampMs, body) => guard(() => this.audio(timestampMs, body)),
-      video: (timestampMs, body) => guard(() => this.video(timestampMs, body)),
-      lost: (cause) => guard(() => this.lost(cause)),
-      end: (cause, failure) => guard(() => this.end(cause, failure)),
+      metadata: (values) => present()?.metadata(values),
+      audio: (timestampMs, body) => present()?.audio(timestampMs, body),
+      video: (timestampMs, body) => present()?.video(timestampMs, body),
+      lost: (cause) => present()?.lost(cause),
+      end: (cause, failure) => present()?.end(cause, failure),
     };
   }
 
@@ -180,7 +145,7 @@ export class IngressSession implements MediaSink, RunningSession {
     const previous = this.#encoder;
     clearTimeout(this.#windowTimer);
     this.#encoder = encoder;
-    this.#lastMediaUs = monotonicUs();
+    this.#media.resumed();
     if (previous !== undefined) {
       this.#interrupt();
       previous.drop('another encoder took over this stream key');
@@ -198,23 +163,11 @@ export class IngressSession implements MediaSink, RunningSession {
   }
 
   audio(timestampMs: number, body: Buffer): void {
-    this.#audioMeter.add(body.length);
-    this.#lastMediaUs = monotonicUs();
-    this.#take(() => {
-      const nowUs = monotonicUs();
-      const timeUs = this.#edge.audio(this.#clock.toSessionUs('audio', timestampMs, nowUs), nowUs);
-      if (timeUs !== undefined) {
-        this.#audio.push(timeUs, body);
-      }
-    });
+    this.#take('audio', timestampMs, body);
   }
 
   video(timestampMs: number, body: Buffer): void {
-    this.#videoMeter.add(body.length);
-    this.#lastMediaUs = monotonicUs();
-    this.#take(() => {
-      this.#video.push(this.#clock.toSessionUs('video', timestampMs, monotonicUs()), body);
-    });
+    this.#take('video', timestampMs, body);
   }
 
   lost(cause: string): void {
@@ -229,7 +182,7 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#encoder = undefined;
     this.#interrupt();
     this.#state.setStatus('buffering');
-    this.#report();
+    this.#report.now();
     this.#logger.info({ cause, reconnectWindowMs }, 'ingress encoder lost, waiting for it');
     this.#windowTimer = setTimeout(() => {
       this.end(cause);
@@ -250,27 +203,22 @@ export class IngressSession implements MediaSink, RunningSession {
     const fail = ({ error }: { error: Error }): void => {
       void this.#finish(messageOf(error), error);
     };
-    this.#video.events.on('verdict', (verdict) => {
+    this.#media.events.on('verdict', (verdict) => {
       const text = verdict.mode === 'transcode' ? `transcode: ${verdict.reason}` : 'passthrough';
       this.#logger.info({ video: text }, 'ingress video decided');
       this.#room.setAttributes({ 'sluice.ingress.video': text });
     });
-    const publish = (format: TrackFormat): void => {
+    this.#media.events.on('format', (format) => {
       this.#room.publish(format);
-    };
-    const write = (packet: EncodedPacket): void => {
-      this.#gate.write(packet);
+    });
+    this.#media.events.on('packet', (packet) => {
+      this.#room.write(packet);
       if (this.#isInterrupted && this.#encoder !== undefined) {
         this.#isInterrupted = false;
         this.#onMediaInRoom();
       }
-    };
-    this.#video.events.on('format', publish);
-    this.#video.events.on('packet', write);
-    this.#video.events.on('failed', fail);
-    this.#audio.events.on('format', publish);
-    this.#audio.events.on('packet', write);
-    this.#audio.events.on('failed', fail);
+    });
+    this.#media.events.on('failed', fail);
     this.#room.events.on('failed', fail);
     this.#room.events.on('disconnected', ({ reason }) => {
       this.#logger.info({ reason }, 'ingress participant disconnected');
@@ -280,7 +228,7 @@ export class IngressSession implements MediaSink, RunningSession {
       this.#logger.info({ kind }, 'ingress track published');
       this.#onMediaInRoom();
     });
-    this.#video.events.on('slowKeyframes', ({ intervalS }) => {
+    this.#media.events.on('slowKeyframes', ({ intervalS }) => {
       const text = `${intervalS} s; set the encoder to 2 s, 4 s at most`;
       if (!this.#slowKeyframesLogged) {
         this.#slowKeyframesLogged = true;
@@ -294,66 +242,31 @@ export class IngressSession implements MediaSink, RunningSession {
     if (!this.#stopping && this.#encoder !== undefined && this.#state.status === 'buffering') {
       this.#state.setStatus('publishing');
     }
-    this.#report();
+    this.#report.now();
   }
 
   /** What comes next does not continue what came last. */
   #interrupt(): void {
     this.#isInterrupted = this.#room.hasPublished;
-    this.#clock.restart();
-    this.#edge.restart();
-    this.#video.interrupted();
-    this.#audio.interrupted();
+    this.#media.interrupted();
   }
 
-  #take(work: () => void): void {
+  #take(kind: 'audio' | 'video', timestampMs: number, body: Buffer): void {
     if (this.#stopping) {
       return;
     }
     try {
-      work();
+      this.#media[kind](timestampMs, body);
     } catch (error) {
       void this.#finish(messageOf(error), ServiceError.from(error, 'malformed'));
     }
-  }
-
-  #reportPeriodically(): void {
-    this.#report();
-    this.#reportTimer = setTimeout(() => {
-      this.#reportPeriodically();
-    }, REPORT_INTERVAL_MS);
-  }
-
-  #report(): void {
-    const nowUs = monotonicUs();
-    const video = this.#videoMeter.read(nowUs);
-    const audio = this.#audioMeter.read(nowUs);
-    const { source: videoSource } = this.#video;
-    const { source: audioSource } = this.#audio;
-    this.#state.setRoom(this.#room.roomSid);
-    this.#state.setInput(
-      videoSource && {
-        mimeType: `video/${this.#video.codec}`,
-        width: videoSource.width,
-        height: videoSource.height,
-        framerate: videoSource.framerate ?? video.packetsPerS,
-        bitsPerS: video.bitsPerS,
-      },
-      audioSource && {
-        mimeType: `audio/${this.#audio.codec}`,
-        channels: audioSource.channels,
-        sampleRateHz: audioSource.outputSampleRateHz,
-        bitsPerS: audio.bitsPerS,
-      },
-    );
-    void this.#state.report();
   }
 
   /** The first cause counts; everybody who calls later waits for the same end. */
   async #finish(cause: string, failure?: Error): Promise<void> {
     if (!this.#stopping) {
       this.#stopping = true;
-      clearTimeout(this.#reportTimer);
+      this.#report.stop();
       clearTimeout(this.#windowTimer);
       this.#encoder?.drop(cause);
       if (failure === undefined) {
@@ -361,8 +274,7 @@ export class IngressSession implements MediaSink, RunningSession {
       } else {
         this.#logger.warn({ cause, err: failure }, 'ingress session failed');
       }
-      await Promise.allSettled([this.#video.close(), this.#audio.close()]);
-      this.#gate.close();
+      await this.#media.close();
       await this.#room.close(cause);
       const ended = STATUS_AT_END[this.#options.kind];
       this.#state.setStatus(failure === undefined ? ended : 'error', failure && messageOf(failure));
