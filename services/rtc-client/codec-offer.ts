@@ -31,6 +31,10 @@ const H264 = [
   h264(104, 105, '4d001f'),
   h264(123, 118, '640032'),
 ];
+/** Profile 0 (Main), which is all that browsers decode; AV1 RTP spec section 7.2. */
+const AV1 = video('AV1', 45, 46, 'level-idx=5;profile=0;tier=0');
+/** Main profile at level 3.1, as browsers write it (RFC 7798 section 7.1); the level of a stream is read from its SPS. */
+const H265 = video('H265', 49, 50, 'level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST');
 const OPUS: SdpCodec = {
   payloadType: 111,
   name: 'opus',
@@ -42,7 +46,7 @@ const OPUS: SdpCodec = {
 };
 const OPUS_STEREO: SdpCodec = { ...OPUS, fmtp: `${OPUS.fmtp};stereo=1;sprop-stereo=1` };
 
-/** Everything there is a depacketizer for. RED is left out: the server then sends plain Opus. */
+/** Everything that recordings can hold. RED is left out: the server then sends plain Opus. */
 export const RECEIVE_CODECS: Readonly<Record<'audio' | 'video', readonly SdpCodec[]>> = {
   audio: [OPUS_STEREO],
   video: [VP8, ...H264, VP9],
@@ -58,6 +62,10 @@ export function publishCodecs(codec: VideoCodec | AudioCodec, channels: number):
       return [VP8];
     case 'vp9':
       return [VP9];
+    case 'av1':
+      return [AV1];
+    case 'h265':
+      return [H265];
     case 'opus':
       return [channels > 1 ? OPUS_STEREO : OPUS];
     default:
@@ -69,6 +77,8 @@ const CODEC_BY_SDP_NAME: Readonly<Record<string, VideoCodec | AudioCodec>> = {
   vp8: 'vp8',
   vp9: 'vp9',
   h264: 'h264',
+  h265: 'h265',
+  av1: 'av1',
   opus: 'opus',
 };
 

@@ -57,12 +57,7 @@ test.each<{
     form: { modEx: true },
     treatment: 'transcode: HEVC, which not every browser decodes',
   },
-  {
-    video: 'av01',
-    audio: 'mp4a',
-    form: { multitrack: 'one' },
-    treatment: 'transcode: AV1, which is not sent over RTP here',
-  },
+  { video: 'av01', audio: 'mp4a', form: { multitrack: 'one' }, treatment: 'passthrough' },
 ])("LiveKit's Rust client sees and hears $video with $audio ($treatment)", async (example) => {
   const messages = await enhancedMessages({ ...example, source: source(), fps: FPS });
   sfu = await startSfuServer({ sfu: {} });

@@ -1,4 +1,4 @@
-import { av1ConfigObus, av1SequenceSize, completeTemporalUnit } from '../../media/codecs/av1.ts';
+import { av1SequenceSize, completeTemporalUnit, parseAv1Config } from '../../media/codecs/av1.ts';
 import { joinAnnexB, splitLengthPrefixed, type NalLengthSize } from '../../media/codecs/h264.ts';
 import { H265_NAL_TYPE, h265NalType, parseHevcConfig, parseHevcSpsSize } from '../../media/codecs/h265.ts';
 import { parseVp8Header } from '../../media/codecs/vp8.ts';
@@ -56,12 +56,16 @@ class HevcBitstream implements OtherBitstream {
 }
 
 class Av1Bitstream implements OtherBitstream {
-  readonly obstacle = 'AV1, which is not sent over RTP here';
+  /** Browsers decode nothing but 8-bit 4:2:0. */
+  obstacle: string | undefined;
   size: PictureSize | undefined;
   #configObus: Uint8Array = new Uint8Array(0);
 
   configure(data: Uint8Array): void {
-    this.#configObus = av1ConfigObus(data);
+    const { profile, bitDepth, obus } = parseAv1Config(data);
+    this.#configObus = obus;
+    this.obstacle =
+      profile > 0 ? `AV1 profile ${profile}` : bitDepth > 8 ? `${bitDepth}-bit samples` : undefined;
     this.size = av1SequenceSize(this.#configObus) ?? this.size;
   }
 

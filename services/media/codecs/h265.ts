@@ -3,7 +3,18 @@ import { BitReader } from './bit-reader.ts';
 import { unescapeRbsp, type NalLengthSize } from './h264.ts';
 
 /** nal_unit_type, Rec. ITU-T H.265 table 7-1. */
-export const H265_NAL_TYPE = { irapFirst: 16, irapLast: 23, vps: 32, sps: 33, pps: 34 } as const;
+export const H265_NAL_TYPE = {
+  irapFirst: 16,
+  irapLast: 23,
+  vps: 32,
+  sps: 33,
+  pps: 34,
+  accessUnitDelimiter: 35,
+  endOfSequence: 36,
+  endOfBitstream: 37,
+  fillerData: 38,
+  prefixSei: 39,
+} as const;
 
 /** HEVCDecoderConfigurationRecord, ISO/IEC 14496-15 section 8.3.3.1: hvcC in MP4 and Enhanced RTMP. */
 export type HevcConfig = {
