@@ -38,6 +38,12 @@ const MAX_HELD_PACKETS = 4096;
 const NACK_INTERVAL_MS = 40;
 const TICK_MS = 15;
 const PLI_INTERVAL_US = 500_000;
+/**
+ * Frames of a new stream wait this long for the first sender report, so that tracks are together from their first frame
+ * on. Our server sends it at once, LiveKit's every few seconds; recordings put black and silence where nothing came for
+ * 2 s, bursts included.
+ */
+const REPORT_WAIT_MS = 1_500;
 
 /** One incoming RTP stream from packet to frame, with the feedback that keeps it complete. */
 export class ReceiveStream {
@@ -47,6 +53,9 @@ export class ReceiveStream {
   readonly #assembler: FrameAssembler;
   readonly #timeline: RtpTimeline;
   readonly #rtxStats: ReceptionStats;
+  /** Frames that wait for the first report; undefined once it has come, or was waited for in vain. */
+  #held: ReceivedFrame[] | undefined = [];
+  #holdTimer: NodeJS.Timeout | undefined;
   #ssrc: number;
   #rtxSsrc = 0;
   #lastPliUs = Number.NEGATIVE_INFINITY;
@@ -69,7 +78,7 @@ export class ReceiveStream {
       depacketizer,
       onFrame: (frame) => {
         this.#keyframeWanted = false;
-        options.onFrame({ ...frame, ptsUs: this.#timeline.ptsUs(frame.timestamp, frame.arrivalUs) });
+        this.#onFrame(frame);
       },
       onKeyframeNeeded: () => {
         if (options.kind === 'video') {
@@ -134,6 +143,7 @@ export class ReceiveStream {
         ntpUs: ntpToUs(report.ntpSeconds, report.ntpFraction),
         arrivalUs,
       });
+      this.#release();
     }
   }
 
@@ -172,8 +182,35 @@ export class ReceiveStream {
 
   close(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#holdTimer);
     this.#timer = undefined;
+    this.#held = undefined;
     this.#keyframeWanted = false;
+  }
+
+  #onFrame(frame: ReceivedFrame): void {
+    if (this.#held === undefined) {
+      this.#deliver(frame);
+    } else if (this.#timeline.isReported) {
+      this.#release();
+      this.#deliver(frame);
+    } else {
+      this.#held.push(frame);
+      this.#holdTimer ??= setTimeout(() => this.#release(), REPORT_WAIT_MS);
+    }
+  }
+
+  #release(): void {
+    clearTimeout(this.#holdTimer);
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const frame of held) {
+      this.#deliver(frame);
+    }
+  }
+
+  #deliver(frame: ReceivedFrame): void {
+    this.#options.onFrame({ ...frame, ptsUs: this.#timeline.ptsUs(frame.timestamp, frame.arrivalUs) });
   }
 
   #insert(

@@ -3,14 +3,17 @@ import type { PublisherClock } from './publisher-clock.ts';
 
 /** While a correction is under way, time runs at most this much faster or slower than the media. */
 const MAX_SLEW = 0.1;
+/** What the first report says of frames that could not wait for it: being together soon counts more than an even pace. */
+const FIRST_SLEW = 0.5;
 /** Forward corrections beyond this are made at once: slewing them would keep tracks apart for too long. */
 const JUMP_US = 2_000_000;
 /** Packets looked at for the least delayed one before the first sender report. */
 const START_WINDOW_US = 500_000;
 
 /**
- * Presentation times of one RTP stream on the session clock. Before the first sender report the stream is placed by
- * arrival; from then on by the publisher's clock. Times never go backwards in RTP order and never jump back.
+ * Presentation times of one RTP stream on the session clock, by the publisher's clock: exactly, when a sender report
+ * came before the first frame was placed. Else the stream is placed by arrival until one comes. Times never go backwards
+ * in RTP order and never jump back.
  */
 export class RtpTimeline {
   readonly #clockRateHz: number;
@@ -24,12 +27,19 @@ export class RtpTimeline {
   #lastPtsUs = Number.NEGATIVE_INFINITY;
   #firstArrivalUs = 0;
   #report: { mediaUs: number; ntpUs: number } | undefined;
+  /** The first report's correction is done. */
+  #isSettled = false;
 
   /** `inBursts`: packets are held back on purpose, so their arrival says nothing about the delay of the network. */
   constructor(options: { clockRateHz: number; clock: PublisherClock; inBursts?: boolean }) {
     this.#clockRateHz = options.clockRateHz;
     this.#clock = options.clock;
     this.#inBursts = options.inBursts ?? false;
+  }
+
+  /** A sender report has told the publisher's clock. */
+  get isReported(): boolean {
+    return this.#report !== undefined;
   }
 
   /** Presentation time of a frame. Call in decode order. */
@@ -73,13 +83,12 @@ export class RtpTimeline {
 
   #approach(elapsedMediaUs: number): void {
     const differenceUs = this.#targetUs - (this.#offsetUs ?? 0);
-    if (differenceUs === 0) {
-      return;
-    }
-    const limitUs = elapsedMediaUs * MAX_SLEW;
-    const stepUs =
-      differenceUs > JUMP_US ? differenceUs : Math.max(-limitUs, Math.min(limitUs, differenceUs));
+    const isFirst = this.isReported && !this.#isSettled;
+    const limitUs = elapsedMediaUs * (isFirst ? FIRST_SLEW : MAX_SLEW);
+    const jumps = differenceUs > JUMP_US || (isFirst && differenceUs > 0);
+    const stepUs = jumps ? differenceUs : Math.max(-limitUs, Math.min(limitUs, differenceUs));
     this.#offsetUs = (this.#offsetUs ?? 0) + stepUs;
+    this.#isSettled ||= isFirst && stepUs === differenceUs;
   }
 
   #mediaUs(timestamp: number): number {

@@ -290,6 +290,10 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     }
     for (const forwarder of this.#forwarders) {
       isAwaited = forwarder.replay(nowMs) || isAwaited;
+      if (forwarder.owesReport) {
+        this.#sendReport(forwarder, nowMs);
+        isAwaited ||= forwarder.owesReport;
+      }
     }
     if (nowMs >= this.#nextRetargetMs) {
       this.#nextRetargetMs = nowMs + RETARGET_INTERVAL_MS;
@@ -319,14 +323,18 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     for (const compound of buildReceptionReports(this.#ssrc, reports)) {
       this.#sendRtcp(compound);
     }
-    const ntpUs = nowNtpUs();
     for (const forwarder of this.#forwarders) {
-      const report = forwarder.takeReport(ntpUs, nowMs);
-      if (report !== undefined) {
-        this.#sendRtcp(report);
-      }
+      forwarder.measure();
+      this.#sendReport(forwarder, nowMs);
     }
     this.#downlink.allocate(this.#forwarders, nowMs);
+  }
+
+  #sendReport(forwarder: TrackForwarder, nowMs: number): void {
+    const report = forwarder.takeReport(nowNtpUs(), nowMs);
+    if (report !== undefined) {
+      this.#sendRtcp(report);
+    }
   }
 
   #sendRtcp(packet: Buffer): void {

@@ -18,34 +18,41 @@ export function buildReceptionReports(ssrc: number, reports: readonly ReceptionR
   return compounds;
 }
 
-/** A compound packet of SR + SDES. */
-export function buildSendReport(report: {
+export type ReportedSender = {
   ssrc: number;
-  ntpUs: number;
-  rtpTimestamp: number;
-  packets: number;
-  octets: number;
-}): Buffer {
-  return Buffer.concat([
-    buildSenderReport({
-      ssrc: report.ssrc,
-      ntpSeconds: ntpSeconds(report.ntpUs),
-      ntpFraction: ntpFraction(report.ntpUs),
-      rtpTimestamp: report.rtpTimestamp >>> 0,
-      packetCount: report.packets,
-      octetCount: report.octets,
-      reports: [],
-    }),
-    buildSdes(report.ssrc, CNAME),
-  ]);
-}
+  sent: { packets: number; octets: number };
+  rewriting: Rewriting;
+  publication: TrackPublication;
+};
 
 /**
- * The outgoing RTP timestamp of this moment: by the publisher's own mapping, moved by the same clock offset for all its
- * tracks, which keeps its lip sync.
+ * A compound packet of SR + SDES for this moment; undefined while nothing relates the stream to a clock.
  * @param mayGuess from the time since the last packet, when the publisher sends no reports.
  */
-export function reportTimestamp(
+export function buildSendReport(
+  { ssrc, sent, rewriting, publication }: ReportedSender,
+  mayGuess: boolean,
+  nowNtpUs: number,
+  nowMs: number,
+): Buffer | undefined {
+  const rtpTimestamp = timestampNow(rewriting, publication, mayGuess, nowNtpUs, nowMs);
+  if (rtpTimestamp === undefined) {
+    return undefined;
+  }
+  const report = buildSenderReport({
+    ssrc,
+    ntpSeconds: ntpSeconds(nowNtpUs),
+    ntpFraction: ntpFraction(nowNtpUs),
+    rtpTimestamp: rtpTimestamp >>> 0,
+    packetCount: sent.packets,
+    octetCount: sent.octets,
+    reports: [],
+  });
+  return Buffer.concat([report, buildSdes(ssrc, CNAME)]);
+}
+
+/** By the publisher's own mapping, moved by the same clock offset for all its tracks, which keeps its lip sync. */
+function timestampNow(
   { stream, timestampOffset, lastTimestamp, lastSentMs }: Rewriting,
   { clock, codec }: TrackPublication,
   mayGuess: boolean,

@@ -7,7 +7,7 @@ import { OutboundHeader } from './outbound-header.ts';
 import { MAX_DATAGRAM_BYTES, takeSlot } from './packet-ring.ts';
 import type { ForwarderOutlet } from './forwarder-outlet.ts';
 import { findReplay, type GopReplay } from './gop-replay.ts';
-import { buildSendReport, reportTimestamp } from './reports.ts';
+import { buildSendReport } from './reports.ts';
 import { Resender } from './resender.ts';
 import { Rewriting } from './rewriting.ts';
 import { ProtectedCopies, SentPackets } from './sent-packets.ts';
@@ -30,6 +30,8 @@ export class TrackForwarder implements Forwarder {
   readonly ssrc: number;
   readonly rtxSsrc: number;
   readonly publication: TrackPublication;
+  /** Receivers line up tracks by their reports: a stream that begins has none yet, so one is due before its turn. */
+  owesReport = false;
   readonly #outlet: ForwarderOutlet;
   readonly #video: boolean;
   readonly #rewriting: Rewriting;
@@ -185,6 +187,7 @@ export class TrackForwarder implements Forwarder {
     this.#replay = replay;
     this.#keySentMs = nowMs;
     this.#flowing = true;
+    this.owesReport = true;
     this.#waitsSinceMs = Number.POSITIVE_INFINITY;
     this.replay(nowMs);
     this.#outlet.hurry();
@@ -213,6 +216,7 @@ export class TrackForwarder implements Forwarder {
 
   #stopFlow(): void {
     this.#flowing = false;
+    this.owesReport = false;
     this.#replay = undefined;
     this.#waitsSinceMs = Number.POSITIVE_INFINITY;
   }
@@ -310,6 +314,8 @@ export class TrackForwarder implements Forwarder {
     this.#replay = undefined;
     this.#rewriting.switchTo(view);
     this.#flowing = true;
+    this.owesReport = true;
+    this.#outlet.hurry();
     if (role.layer !== this.#target) {
       this.publication.requestKeyframe(this.#target);
     }
@@ -368,25 +374,23 @@ export class TrackForwarder implements Forwarder {
     return true;
   }
 
-  /** Called about once a second; returns a compound RTCP packet, or undefined when there is nothing to report. */
-  takeReport(nowNtpUs: number, nowMs: number): Buffer | undefined {
+  /** Called about once a second. */
+  measure(): void {
     this.#resender.refill();
     this.#sentKbps = Math.round(((this.#stats.octets - this.#octetsAtRate) * 8) / 1000);
     this.#octetsAtRate = this.#stats.octets;
+  }
+
+  /** A compound RTCP packet, or undefined when there is nothing to report. */
+  takeReport(nowNtpUs: number, nowMs: number): Buffer | undefined {
     if (!this.#rewriting.started || !this.isSending) {
       return undefined;
     }
     const mayGuess = nowMs - this.#boundMs >= REPORT_WAIT_MS;
-    const rtpTimestamp = reportTimestamp(this.#rewriting, this.publication, mayGuess, nowNtpUs, nowMs);
-    if (rtpTimestamp === undefined) {
-      return undefined;
-    }
-    return buildSendReport({
-      ssrc: this.ssrc,
-      ntpUs: nowNtpUs,
-      rtpTimestamp,
-      packets: this.#stats.packets,
-      octets: this.#stats.octets,
-    });
+    const { ssrc, publication } = this;
+    const sender = { ssrc, publication, rewriting: this.#rewriting, sent: this.#stats };
+    const report = buildSendReport(sender, mayGuess, nowNtpUs, nowMs);
+    this.owesReport &&= report === undefined;
+    return report;
   }
 }

@@ -3,7 +3,8 @@ import { monotonicUs } from '../../../services/base/clock.ts';
 import { splitAnnexB, joinAnnexB } from '../../../services/media/codecs/h264.ts';
 import { createPacketizer } from '../../../services/media/packetize/packetizer.ts';
 import { readU16 } from '../../../services/media/rtp/bytes.ts';
-import { parseRtcp } from '../../../services/media/rtp/rtcp.ts';
+import { nowNtpUs, ntpFraction, ntpSeconds } from '../../../services/media/rtp/ntp.ts';
+import { parseRtcp, type SenderReport } from '../../../services/media/rtp/rtcp.ts';
 import {
   rtpHeaderLength,
   rtpPayloadType,
@@ -130,6 +131,16 @@ function link(options: LinkOptions = {}) {
   return { sender, receiver, sent, received, state, frames, play };
 }
 
+/** What the sender says of this moment. */
+function report(rtp: number): SenderReport {
+  const ntpUs = nowNtpUs();
+  return {
+    ...{ type: 'sr' as const, ssrc: MEDIA_SSRC, rtpTimestamp: rtp },
+    ...{ ntpSeconds: ntpSeconds(ntpUs), ntpFraction: ntpFraction(ntpUs) },
+    ...{ packetCount: 1, octetCount: 1, reports: [] },
+  };
+}
+
 const sameBytes = (received: { data: Uint8Array }[], frames: Uint8Array[]): boolean =>
   received.length === frames.length &&
   received.every(({ data }, index) => Buffer.from(data).equals(frames[index] ?? new Uint8Array(0)));
@@ -221,7 +232,7 @@ describe('a stream over a lossy network', () => {
   });
 
   it('spreads a big key frame over milliseconds, and everything of it arrives', async () => {
-    const { sender, sent, received } = link();
+    const { sender, receiver, sent, received } = link();
     const data = accessUnit(0, true, 300_000);
     const payloads = createPacketizer('h264').packetize(data, {
       key: true,
@@ -231,6 +242,7 @@ describe('a stream over a lossy network', () => {
     expect(sent.length).toBeLessThanOrEqual(48);
     await vi.advanceTimersByTimeAsync(20);
     expect(sent).toHaveLength(payloads.length);
+    receiver.onSenderReport(report(0), monotonicUs());
     expect(received).toHaveLength(1);
     expect(splitAnnexB(received[0]?.data ?? data)).toHaveLength(3);
   });
@@ -256,5 +268,39 @@ describe('a stream over a lossy network', () => {
     const wrapped = sent.filter((packet) => rtpSsrc(packet) === MEDIA_SSRC).map(rtpSequenceNumber);
     expect(wrapped.includes(65_535) && wrapped.includes(0)).toBe(true);
     expect(sameBytes(received, frames)).toBe(true);
+  });
+});
+
+describe('the first frames of a stream', () => {
+  const steps = (received: { ptsUs: number }[]): number[] =>
+    received.slice(1).map(({ ptsUs }, index) => ptsUs - (received[index]?.ptsUs ?? 0));
+
+  it('wait for the first sender report, and are where it says from the first one on', async () => {
+    const { sender, receiver, received } = link();
+    const packetizer = createPacketizer('h264');
+    for (let index = 0; index < 20; index += 1) {
+      const key = index === 0;
+      const data = accessUnit(index, key, 400);
+      sender.sendFrame(
+        packetizer.packetize(data, { key, maxPayloadLength: MAX_PAYLOAD_LENGTH }),
+        index * 3000,
+      );
+      await vi.advanceTimersByTimeAsync(33);
+      if (index < 10) {
+        expect(received).toEqual([]);
+      } else if (index === 10) {
+        receiver.onSenderReport(report((index + 1) * 3000), monotonicUs());
+      }
+    }
+    expect(received).toHaveLength(20);
+    expect(Math.abs((received[11]?.ptsUs ?? 0) - monotonicUs() + 9 * 33_000)).toBeLessThan(2_000);
+    expect(Math.max(...steps(received)) - Math.min(...steps(received))).toBeLessThan(20);
+  });
+
+  it('go by their arrival when no report comes', async () => {
+    const { play, received } = link();
+    await play(20, () => 400);
+    expect(received).toHaveLength(20);
+    expect(Math.max(...steps(received)) - Math.min(...steps(received))).toBeLessThan(1_000);
   });
 });

@@ -523,6 +523,36 @@ describe('reports', () => {
     expect(Math.abs((captureUs[0] ?? 0) - nowNtpUs())).toBeLessThan(100_000);
   });
 
+  it('sends a receiver its first report at once, and again once the publisher has told its clock', () => {
+    const video = publish({ simulcast: true });
+    const source = new LayerSource(publisher, 0);
+    source.send({ key: true });
+    source.report();
+    rig.advance(1500);
+    const { ssrc } = subscribe(video);
+    source.send({ key: true });
+    rig.advance(20);
+    const [first, ...more] = subscriber.rtcpOf('sr');
+    expect(more).toEqual([]);
+    expect(first?.ssrc).toBe(ssrc);
+    const packet = subscriber.rtp.find((rtp) => rtp.ssrc === ssrc);
+    expect(Math.abs(((first?.rtpTimestamp ?? 0) - (packet?.timestamp ?? 0)) | 0)).toBeLessThan(90 * 40);
+
+    const silent = publish({ mid: 'late', codec: OPUS });
+    const late = subscribe(silent);
+    const header = { payloadType: OPUS.payloadType, marker: false, ssrc: 78 };
+    const extensions = [{ id: EXTENSION.mid, data: Buffer.from('late') }];
+    publisher.sendRtp({ ...header, extensions, sequenceNumber: 1, timestamp: 960 }, Buffer.from([0xfc, 1]));
+    rig.advance(40);
+    const reportsOf = (): number => subscriber.rtcpOf('sr').filter((sr) => sr.ssrc === late.ssrc).length;
+    expect(reportsOf()).toBe(0);
+    const ntpUs = nowNtpUs();
+    const time = { ntpSeconds: ntpSeconds(ntpUs), ntpFraction: ntpFraction(ntpUs), rtpTimestamp: 960 };
+    publisher.sendRtcp(buildSenderReport({ ssrc: 78, ...time, packetCount: 1, octetCount: 1, reports: [] }));
+    rig.advance(20);
+    expect(reportsOf()).toBe(1);
+  });
+
   it('reports reception to the publisher', () => {
     publish({ simulcast: true });
     const source = new LayerSource(publisher, 0, { sequence: 65_530 });

@@ -49,7 +49,7 @@ describe('RtpTimeline', () => {
     expect(new Set(steps(pts))).toEqual(new Set([frameUs]));
   });
 
-  it('lines up two tracks of a publisher by their sender reports, smoothly and never backwards', () => {
+  it('lines up two tracks of a publisher soon when reports come late, and never backwards', () => {
     const clock = new PublisherClock();
     const video = track(clock, 90_000, 4_000_000_000);
     const audio = track(clock, 48_000, 17);
@@ -67,10 +67,37 @@ describe('RtpTimeline', () => {
       seen.filter((entry) => entry.kind === kind).map(({ ptsUs }) => ptsUs);
     const [pictures, sounds] = [ptsOf('video'), ptsOf('audio')];
     expect((sounds[0] ?? 0) - (pictures[0] ?? 0)).toBe(150_000);
-    expect(Math.abs((sounds.at(-1) ?? 0) - (pictures.at(-1) ?? 0))).toBeLessThanOrEqual(25);
-    for (const step of [...steps(pictures), ...steps(sounds)]) {
-      expect(step).toBeGreaterThanOrEqual(18_000 - 1);
-      expect(step).toBeLessThanOrEqual(22_000 + 1);
+    // 150 ms at half the pace.
+    const settled = (500_000 + 300_000) / 20_000 + 2;
+    for (const [index, soundUs] of sounds.entries()) {
+      expect(Math.abs(soundUs - (pictures[index] ?? 0))).toBeLessThanOrEqual(index < settled ? 150_025 : 25);
+    }
+    expect(new Set(steps(pictures))).toEqual(new Set([20_000]));
+    expect(Math.min(...steps(sounds))).toBeGreaterThanOrEqual(9_999);
+    expect(Math.max(...steps(sounds))).toBeLessThanOrEqual(20_001);
+  });
+
+  it('jumps ahead at the first report, slews at a tenth afterwards', () => {
+    const clock = new PublisherClock();
+    const video = track(clock, 90_000, 0);
+    const audio = track(clock, 48_000, 0);
+    video.report(0, 10_000_000);
+    audio.frame(0, 10_000_000);
+    audio.report(0, 10_000_000, NTP_START_US + 100_000);
+    expect(Math.abs(audio.frame(20_000, 10_020_000) - 10_120_000)).toBeLessThanOrEqual(25);
+    audio.report(20_000, 10_020_000, NTP_START_US + 220_000);
+    expect(audio.frame(40_000, 10_040_000)).toBeLessThanOrEqual(10_142_025);
+  });
+
+  it('places two tracks exactly together when reports came first, however their packets arrive', () => {
+    const clock = new PublisherClock();
+    const video = track(clock, 90_000, 4_000_000_000, true);
+    const audio = track(clock, 48_000, 17, true);
+    video.report(900_000, 1_900_000);
+    audio.report(1_000_000, 2_080_000);
+    for (let mediaUs = 0; mediaUs < 2_000_000; mediaUs += 20_000) {
+      const pictureUs = video.frame(mediaUs, 2_000_000 + mediaUs);
+      expect(Math.abs(audio.frame(mediaUs, 2_240_000 + mediaUs) - pictureUs)).toBeLessThanOrEqual(25);
     }
   });
 
