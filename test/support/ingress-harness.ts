@@ -1,6 +1,7 @@
 import { IngressInfo, IngressInput, type IngressState, IngressState_Status } from '@livekit/protocol';
 import type { PartialMessage } from '@bufbuild/protobuf';
 import { serveIoInfo } from '../../services/api/io-info.ts';
+import type { WebhookDispatcher } from '../../services/api/webhooks/webhook-dispatcher.ts';
 import { createLogger, type Logger } from '../../services/base/logger.ts';
 import { MemoryBus } from '../../services/bus/memory-bus.ts';
 import { MemoryEgressStore } from '../../services/bus/egress-store.ts';
@@ -42,6 +43,8 @@ export type IngressHarnessOptions = {
   /** The real room client against a real SFU instead of the fake room. */
   room?: IngressOptions['room'];
   localMedia?: NonNullable<IngressOptions['localMedia']>;
+  /** Default: nobody is told anything. */
+  webhooks?: WebhookDispatcher;
   /** Shared with an SFU: WHIP sessions are reported over it. Closed by its owner. */
   bus?: MemoryBus;
 };
@@ -56,7 +59,7 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
     bus,
     egressStore: new MemoryEgressStore(),
     ingressStore: store,
-    webhooks: silentWebhooks(),
+    webhooks: options.webhooks ?? silentWebhooks(),
     logger,
   });
   await store.put(

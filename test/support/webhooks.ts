@@ -10,3 +10,11 @@ export function silentWebhooks(): WebhookDispatcher {
     logger: createLogger({ level: 'silent' }),
   });
 }
+
+/** Tells everything to `url`, signed with the key that startWebhookSink was given. */
+export function webhooksTo(url: string, apiKey: string, apiSecret: string): WebhookDispatcher {
+  return new WebhookDispatcher({
+    ...{ urls: [url], apiKey, keys: new Map([[apiKey, apiSecret]]) },
+    logger: createLogger({ level: 'silent' }),
+  });
+}

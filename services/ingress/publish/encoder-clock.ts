@@ -1,6 +1,8 @@
 /** Encoders may jump ahead this much more than real time before it counts as a new clock. */
 const MAX_LEAD_US = 10_000_000;
 const MAX_STEP_BACK_US = 1_000_000;
+/** The smallest step FLV can tell. */
+const SQUEEZED_STEP_US = 1_000;
 
 type Track = 'audio' | 'video';
 type TrackState = { offsetUs: number; lastOutUs: number; lastArrivalUs: number };
@@ -17,17 +19,24 @@ export class EncoderClock {
   #lastArrivalUs = 0;
   #jumps = 0;
   #notBeforeUs = Number.NEGATIVE_INFINITY;
+  #overlaps = false;
+  #squeezedUs = Number.NEGATIVE_INFINITY;
 
   /** How often the encoder's time jumped. */
   get jumps(): number {
     return this.#jumps;
   }
 
-  /** The next value, of whichever track, begins a new time: it is anchored at its arrival, behind all there was. */
-  restart(): void {
+  /**
+   * The next value, of whichever track, begins a new time: it is anchored at its arrival, behind all there was.
+   * @param overlapping it came before the end of what there was, and is anchored there: what lies in between is squeezed.
+   */
+  restart({ overlapping = false } = {}): void {
     this.#tracks.clear();
     this.#lastUnwrappedMs = undefined;
     this.#notBeforeUs = this.#lastOutUs;
+    this.#overlaps = overlapping;
+    this.#squeezedUs = overlapping ? this.#lastOutUs : Number.NEGATIVE_INFINITY;
   }
 
   /** Moves both tracks' time. */
@@ -47,7 +56,11 @@ export class EncoderClock {
     this.#tracks.set(track, { offsetUs, lastOutUs: outUs, lastArrivalUs: arrivalUs });
     this.#lastOutUs = outUs;
     this.#lastArrivalUs = arrivalUs;
-    return outUs;
+    if (outUs > this.#squeezedUs) {
+      return outUs;
+    }
+    this.#squeezedUs += SQUEEZED_STEP_US;
+    return this.#squeezedUs;
   }
 
   #unwrap(timestampMs: number): number {
@@ -66,7 +79,7 @@ export class EncoderClock {
       return other.offsetUs;
     }
     if (own === undefined && other === undefined) {
-      return Math.max(arrivalUs, this.#notBeforeUs) - unwrappedUs;
+      return (this.#overlaps ? arrivalUs : Math.max(arrivalUs, this.#notBeforeUs)) - unwrappedUs;
     }
     this.#jumps++;
     return this.#lastOutUs + (arrivalUs - this.#lastArrivalUs) - unwrappedUs;

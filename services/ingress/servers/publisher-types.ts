@@ -15,9 +15,12 @@ export type EncoderConnection = {
 /** Where an accepted publisher's media goes. Nothing here may throw; `end` or `lost` comes once, last. */
 export type MediaSink = {
   metadata(values: AmfObject): void;
-  /** @param timestampMs decoding time, unsigned 32 bit. @param body FLV tag body, owned by the sink. */
-  audio(timestampMs: number, body: Buffer): void;
-  video(timestampMs: number, body: Buffer): void;
+  /**
+   * @param timestampMs decoding time, unsigned 32 bit. @param body FLV tag body, owned by the sink.
+   * @param arrivalUs on this machine's monotonic clock; default: now.
+   */
+  audio(timestampMs: number, body: Buffer, arrivalUs?: number): void;
+  video(timestampMs: number, body: Buffer, arrivalUs?: number): void;
   /** The connection broke without a goodbye: the encoder may come back. Without it `end` is called. */
   lost?(cause: string): void;
   /** The encoder is gone; `failure` when it did not end by itself. */

@@ -1,9 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
-import { buildAvcConfig } from '../../../services/media/codecs/h264-avcc.ts';
-import { joinLengthPrefixed } from '../../../services/media/codecs/h264.ts';
-import { flvVideoBody } from '../../../services/protocol/flv.ts';
-import { SPS } from '../../support/h264-samples.ts';
 import {
   ENDPOINT_BUFFERING,
   ENDPOINT_INACTIVE,
@@ -14,13 +10,9 @@ import {
   type IngressHarnessOptions,
 } from '../../support/ingress-harness.ts';
 import { RtmpClient } from '../../support/rtmp-client.ts';
-
-const PPS = Uint8Array.of(0x68, 0xce, 0x3c, 0x80);
-const CONFIG = Buffer.concat(
-  flvVideoBody({ packet: 'config', data: Buffer.from(buildAvcConfig([SPS.baseline], [PPS])) }),
-);
-const KEY_FRAME = frame(true);
-const DELTA_FRAME = frame(false);
+import { AVC_CONFIG, DELTA_FRAME, KEY_FRAME, sendFrames } from '../../support/rtmp-frames.ts';
+import { startWebhookSink } from '../../support/webhook-receiver.ts';
+import { webhooksTo } from '../../support/webhooks.ts';
 
 let harness: IngressHarness | undefined;
 const clients: RtmpClient[] = [];
@@ -38,23 +30,11 @@ async function start(policy: NonNullable<IngressHarnessOptions['policy']>): Prom
   return harness;
 }
 
-function frame(key: boolean): Buffer {
-  const data = joinLengthPrefixed([Uint8Array.of(key ? 0x65 : 0x41, 0x88, 0x84, 0x21)]);
-  return Buffer.concat(flvVideoBody({ packet: 'frame', key, compositionMs: 0, data }));
-}
-
 async function connect({ ingress }: IngressHarness): Promise<RtmpClient> {
   const client = new RtmpClient(ingress.rtmpPort).publish(STREAM_KEY);
   clients.push(client);
   await client.status();
   return client;
-}
-
-function sendFrames(client: RtmpClient, fromMs: number, count = 3): void {
-  client.video(fromMs, CONFIG).video(fromMs, KEY_FRAME);
-  for (let index = 1; index < count; index += 1) {
-    client.video(fromMs + index * 33, DELTA_FRAME);
-  }
 }
 
 test('an encoder that is cut off and comes back keeps participant, tracks and time', async () => {
@@ -70,7 +50,7 @@ test('an encoder that is cut off and comes back keeps participant, tracks and ti
 
   const second = await connect(running);
   // In the middle of a group of pictures: nobody could decode that.
-  second.video(0, CONFIG).video(0, DELTA_FRAME);
+  second.video(0, AVC_CONFIG).video(0, DELTA_FRAME);
   sendFrames(second, 100);
   await room.until(() => room.packets('video').length === 6);
   const packets = room.packets('video');
@@ -83,6 +63,28 @@ test('an encoder that is cut off and comes back keeps participant, tracks and ti
   await expect.poll(() => states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
   expect(new Set(states.map(({ resourceId }) => resourceId)).size).toBe(1);
   expect(states.some(({ status }) => status === ENDPOINT_INACTIVE)).toBe(false);
+});
+
+test('webhooks tell of one session, however often its encoder is cut off and comes back', async () => {
+  const sink = await startWebhookSink('key', 'a-secret-that-is-long-enough-for-hs256');
+  const webhooks = webhooksTo(sink.url, 'key', 'a-secret-that-is-long-enough-for-hs256');
+  harness = await startIngressHarness({
+    ...{ webhooks, policy: { reconnectWindowMs: 10_000 }, limits: { refusalDelayMs: 0 } },
+  });
+  const { room, states } = harness;
+  for (let round = 1; round <= 3; round += 1) {
+    const client = await connect(harness);
+    sendFrames(client, 0);
+    await room.until(() => room.packets('video').length === round * 3);
+    await expect.poll(() => states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
+    client.close();
+    await expect.poll(() => states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  }
+  await harness.ingress.close('server shutting down');
+  await sink.event(({ event }) => event === 'ingress_ended');
+  expect(sink.received.map(({ event }) => event.event)).toEqual(['ingress_started', 'ingress_ended']);
+  await webhooks.close(1_000);
+  await sink.close();
 });
 
 test('an encoder that does not come back in time ends the session then', async () => {
@@ -162,7 +164,7 @@ test('key frames more than 4 s apart are told in the participant, once per inter
   const running = await start({});
   const { room } = running;
   const client = await connect(running);
-  client.video(0, CONFIG).video(0, KEY_FRAME);
+  client.video(0, AVC_CONFIG).video(0, KEY_FRAME);
   await running.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
   for (const second of [2, 4, 10, 16]) {
     client.video(second * 1_000, KEY_FRAME);
@@ -177,7 +179,7 @@ test('an encoder that falls behind and stays behind is live again from a key fra
   const running = await start({ maxLatencyMs: 200 });
   const { room } = running;
   const client = await connect(running);
-  client.video(0, CONFIG).video(0, KEY_FRAME);
+  client.video(0, AVC_CONFIG).video(0, KEY_FRAME);
   await running.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
   const before = room.packets('video')[0]?.ptsUs ?? 0;
   // Time is what this is about: its clock says 33 ms a frame, ours a second.
