@@ -6,16 +6,19 @@ import { StandbyBuffer } from './standby-buffer.ts';
 
 /** Without media for this long an encoder is believed stalled when another one stands by … */
 const STALLED_AFTER_US = 300_000;
-/** … unless it usually sends so rarely that this is no pause. */
-const STALLED_AFTER_INTERVALS = 4;
-const INTERVAL_SMOOTHING = 1 / 16;
+/** … unless it had pauses a quarter as long of late: some send rarely, some connections are not steady. */
+const STALLED_AFTER_PAUSES = 4;
+/** How much of a pause is remembered after the next message. */
+const PAUSE_MEMORY = 0.95;
+/** Believed of an encoder that has just come. */
+const FIRST_PAUSE_US = 250_000;
 
 type Member = {
   connection: EncoderConnection;
   buffer: StandbyBuffer;
   lastMediaUs: number;
-  /** Between two messages, smoothed. */
-  intervalUs: number;
+  /** The longest between two messages, older ones counting less. */
+  pauseUs: number;
 };
 
 export type BackupEncodersOptions = {
@@ -59,7 +62,7 @@ export class BackupEncoders {
       connection,
       buffer: new StandbyBuffer(),
       lastMediaUs: monotonicUs(),
-      intervalUs: 0,
+      pauseUs: FIRST_PAUSE_US,
     };
     if (this.#active === undefined) {
       this.#activate(member);
@@ -94,9 +97,8 @@ export class BackupEncoders {
 
   #onMedia(member: Member, kind: 'audio' | 'video', timestampMs: number, body: Buffer): void {
     const nowUs = monotonicUs();
-    const gapUs = nowUs - member.lastMediaUs;
+    member.pauseUs = Math.max(nowUs - member.lastMediaUs, member.pauseUs * PAUSE_MEMORY);
     member.lastMediaUs = nowUs;
-    member.intervalUs += (gapUs - member.intervalUs) * INTERVAL_SMOOTHING;
     const isActive = member === this.#active;
     try {
       const message = { timestampMs, body, arrivalUs: nowUs };
@@ -123,8 +125,8 @@ export class BackupEncoders {
     if (this.#active === undefined) {
       return false;
     }
-    const { lastMediaUs, intervalUs } = this.#active;
-    return nowUs - lastMediaUs > Math.max(STALLED_AFTER_US, intervalUs * STALLED_AFTER_INTERVALS);
+    const { lastMediaUs, pauseUs } = this.#active;
+    return nowUs - lastMediaUs > Math.max(STALLED_AFTER_US, pauseUs * STALLED_AFTER_PAUSES);
   }
 
   #onGone(member: Member, tellSession: (sink: MediaSink) => void): void {

@@ -110,8 +110,8 @@ async function acceptRtmp(
     throw disabled ? new ServiceError('not_found', 'stream key is not valid') : error;
   });
   const running = sessions.find(info.ingressId);
-  if (running instanceof IngressSession && running.takesOver && !sessions.isClosed) {
-    return running.resume(encoder);
+  if (running instanceof IngressSession && running.takesNext && !sessions.isClosed) {
+    return running.accept(encoder);
   }
   const session = await sessions.run(info, 'RT_', async () => {
     const starting = new IngressSession({
@@ -123,7 +123,7 @@ async function acceptRtmp(
     await starting.start();
     return starting;
   });
-  return session.sink();
+  return session.accept(encoder);
 }
 
 /** @throws ServiceError as lookUpStreamKey, already_exists while another encoder publishes, and what the room says. */

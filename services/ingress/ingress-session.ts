@@ -7,6 +7,7 @@ import type { Bus, Unregister } from '../bus/bus.ts';
 import { IngressHandler } from '../bus/rpc-methods.ts';
 import type { AmfObject } from '../protocol/amf0.ts';
 import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
+import { BackupEncoders } from './backup-encoders.ts';
 import { ingressSettings } from './ingress-settings.ts';
 import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
 import type { EncoderConnection, MediaSink } from './servers/publisher-types.ts';
@@ -47,6 +48,8 @@ export class IngressSession implements MediaSink, RunningSession {
   #handlers: Unregister[] = [];
   readonly #policy: RtmpSessionPolicy;
   #encoder: EncoderConnection | undefined;
+  /** Undefined: nobody may stand by. */
+  readonly #backup: BackupEncoders | undefined;
   /** Runs while the encoder is away. */
   #windowTimer: NodeJS.Timeout | undefined;
   /** Media has not come back yet. */
@@ -58,13 +61,17 @@ export class IngressSession implements MediaSink, RunningSession {
   /** @throws ServiceError failed_precondition when the endpoint's settings cannot be published. */
   constructor(options: IngressSessionOptions) {
     this.#options = options;
-    this.#encoder = options.encoder;
     this.#policy = options.policy ?? RTMP_SESSION_POLICY;
     const { info, ffmpegPath } = options;
     const settings = ingressSettings(info);
     const resourceId = newId(RESOURCE_PREFIX[options.kind]);
     this.#logger = options.logger.child({ ingressId: info.ingressId, resourceId, room: info.roomName });
     const logger = this.#logger;
+    this.#backup =
+      this.#policy.duplicateKey === 'backup'
+        ? new BackupEncoders({ logger, resume: (both) => this.#resume(both) })
+        : undefined;
+    this.#encoder = this.#backup?.connection ?? options.encoder;
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
@@ -90,10 +97,10 @@ export class IngressSession implements MediaSink, RunningSession {
   /** TCP connections and programs say when they are gone. */
   readonly isSilent = false;
 
-  /** Whether the next encoder with the same key takes over, with the participant and its tracks as they are. */
-  get takesOver(): boolean {
+  /** Whether the next encoder with the same key is accepted, with the participant and its tracks as they are. */
+  get takesNext(): boolean {
     const isGone = this.#encoder === undefined || this.#isQuiet;
-    return !this.#stopping && (isGone || this.#policy.duplicateKey === 'replace');
+    return !this.#stopping && (isGone || this.#policy.duplicateKey !== 'reject');
   }
 
   get #isQuiet(): boolean {
@@ -133,24 +140,37 @@ export class IngressSession implements MediaSink, RunningSession {
       encoder !== undefined && encoder === this.#encoder ? this : undefined;
     return {
       metadata: (values) => present()?.metadata(values),
-      audio: (timestampMs, body) => present()?.audio(timestampMs, body),
-      video: (timestampMs, body) => present()?.video(timestampMs, body),
+      audio: (timestampMs, body, arrivalUs) => present()?.audio(timestampMs, body, arrivalUs),
+      video: (timestampMs, body, arrivalUs) => present()?.video(timestampMs, body, arrivalUs),
       lost: (cause) => present()?.lost(cause),
       end: (cause, failure) => present()?.end(cause, failure),
     };
   }
 
-  /** An encoder takes the place of the one before; time goes on. */
-  resume(encoder: EncoderConnection): MediaSink {
+  /**
+   * The encoder this session was created for, or a later one: it takes the place of the one before, or stands by.
+   * @throws ServiceError already_exists when one stands by already.
+   */
+  accept(encoder: EncoderConnection): MediaSink {
+    if (this.#backup !== undefined) {
+      return this.#backup.join(encoder);
+    }
+    return encoder === this.#encoder ? this.sink() : this.#resume(encoder);
+  }
+
+  /** Time goes on. @param encoder the same as before: another one behind it is heard from now on. */
+  #resume(encoder: EncoderConnection): MediaSink {
     const previous = this.#encoder;
     clearTimeout(this.#windowTimer);
     this.#encoder = encoder;
     this.#media.resumed();
     if (previous !== undefined) {
-      this.#interrupt();
-      previous.drop('another encoder took over this stream key');
+      this.#interrupt({ overlapping: previous === encoder });
     }
-    this.#logger.info({ replaced: previous !== undefined }, 'ingress encoder connected again');
+    if (previous !== encoder) {
+      previous?.drop('another encoder took over this stream key');
+      this.#logger.info({ replaced: previous !== undefined }, 'ingress encoder connected again');
+    }
     return this.sink();
   }
 
@@ -162,12 +182,12 @@ export class IngressSession implements MediaSink, RunningSession {
     );
   }
 
-  audio(timestampMs: number, body: Buffer): void {
-    this.#take('audio', timestampMs, body);
+  audio(timestampMs: number, body: Buffer, arrivalUs?: number): void {
+    this.#take('audio', timestampMs, body, arrivalUs);
   }
 
-  video(timestampMs: number, body: Buffer): void {
-    this.#take('video', timestampMs, body);
+  video(timestampMs: number, body: Buffer, arrivalUs?: number): void {
+    this.#take('video', timestampMs, body, arrivalUs);
   }
 
   lost(cause: string): void {
@@ -246,17 +266,17 @@ export class IngressSession implements MediaSink, RunningSession {
   }
 
   /** What comes next does not continue what came last. */
-  #interrupt(): void {
+  #interrupt({ overlapping = false } = {}): void {
     this.#isInterrupted = this.#room.hasPublished;
-    this.#media.interrupted();
+    this.#media.interrupted({ overlapping });
   }
 
-  #take(kind: 'audio' | 'video', timestampMs: number, body: Buffer): void {
+  #take(kind: 'audio' | 'video', timestampMs: number, body: Buffer, arrivalUs: number | undefined): void {
     if (this.#stopping) {
       return;
     }
     try {
-      this.#media[kind](timestampMs, body);
+      this.#media[kind](timestampMs, body, arrivalUs);
     } catch (error) {
       void this.#finish(messageOf(error), ServiceError.from(error, 'malformed'));
     }

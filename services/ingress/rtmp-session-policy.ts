@@ -2,8 +2,8 @@
 export type RtmpSessionPolicy = {
   /** How long a participant waits for an encoder that went without goodbye; 0 = it leaves at once. */
   reconnectWindowMs: number;
-  /** What a second encoder with the same key gets: refused, or the first one's place. */
-  duplicateKey: 'reject' | 'replace';
+  /** What a second encoder with the same key gets: refused, the first one's place, or to stand by for it. */
+  duplicateKey: 'reject' | 'replace' | 'backup';
   /** Media this late is skipped up to the next key frame. */
   maxLatencyMs: number;
 };

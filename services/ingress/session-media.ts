@@ -73,9 +73,9 @@ export class SessionMedia {
     return this.#arrivalUs;
   }
 
-  /** @param timestampMs and body as in MediaSink. @throws ServiceError: the encoder's fault, it cannot go on. */
-  audio(timestampMs: number, body: Buffer): void {
-    const nowUs = monotonicUs();
+  /** Parameters as in MediaSink. @throws ServiceError: the encoder's fault, it cannot go on. */
+  audio(timestampMs: number, body: Buffer, arrivalUs?: number): void {
+    const nowUs = arrivalUs ?? monotonicUs();
     this.#arrivalUs = nowUs;
     this.#audioMeter.add(body.length);
     const timeUs = this.#edge.audio(this.#clock.toSessionUs('audio', timestampMs, nowUs), nowUs);
@@ -85,8 +85,8 @@ export class SessionMedia {
   }
 
   /** As audio(). */
-  video(timestampMs: number, body: Buffer): void {
-    const nowUs = monotonicUs();
+  video(timestampMs: number, body: Buffer, arrivalUs?: number): void {
+    const nowUs = arrivalUs ?? monotonicUs();
     this.#arrivalUs = nowUs;
     this.#videoMeter.add(body.length);
     this.#video.push(this.#clock.toSessionUs('video', timestampMs, nowUs), body);
@@ -97,9 +97,9 @@ export class SessionMedia {
     this.#arrivalUs = monotonicUs();
   }
 
-  /** What comes next does not continue what came last. */
-  interrupted(): void {
-    this.#clock.restart();
+  /** What comes next does not continue what came last. @param overlapping it may have come before the end of that. */
+  interrupted({ overlapping = false } = {}): void {
+    this.#clock.restart({ overlapping });
     this.#edge.restart();
     this.#video.interrupted();
     this.#audio.interrupted();

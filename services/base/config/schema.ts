@@ -78,10 +78,11 @@ const ingressSchema = z.strictObject({
       'Seconds a participant stays when its RTMP encoder is cut off: the encoder comes back to the same tracks. 0 = off.',
     ),
   duplicate_key: z
-    .enum(['reject', 'replace'])
+    .enum(['reject', 'replace', 'backup'])
     .default('reject')
     .describe(
-      'A second RTMP encoder with the same key is refused (reject) or takes the place of the first (replace).',
+      'A second RTMP encoder with the same key is refused (reject), takes the place of the first (replace), ' +
+        'or stands by and takes over within half a second when the first ends or stalls (backup).',
     ),
   max_latency_ms: z
     .number()
