@@ -1,0 +1,123 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { TrackSource } from '@livekit/protocol';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { flashBeepInputs } from '../../fixtures/flash-beep.ts';
+import { RoomInternal } from '../../services/bus/rpc-methods.ts';
+import { ffmpeg, FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
+import {
+  ENDPOINT_BUFFERING,
+  ENDPOINT_PUBLISHING,
+  startIngressHarness,
+  type IngressHarness,
+} from '../support/ingress-harness.ts';
+import { disposeRtcNode, RtcNodeViewer, type SeenFrame } from '../support/rtc-node-viewer.ts';
+import { API_KEY, API_SECRET, startSfuServer, type SfuServer } from '../support/sfu-server.ts';
+
+const RATE = 30;
+/** Frame 0 of the backup's film: 20 s into the same one, so that a picture tells where it comes from. */
+const BACKUP_STARTS_S = 20;
+/** Far above what it should be: the machine may be busy; far below the 10 s between two key frames. */
+const MAX_GAP_MS = 1_500;
+
+let dir: string;
+let sfu: SfuServer;
+let harness: IngressHarness;
+let viewer: RtcNodeViewer;
+const encoders: FfmpegEncoder[] = [];
+
+beforeAll(async () => {
+  dir = await mkdtemp(path.join(tmpdir(), 'sluice-backup-'));
+  for (const [name, extra] of [
+    ['plain', ['-profile:v', 'baseline', '-bf', '0']],
+    ['bframes', ['-profile:v', 'main', '-bf', '2']],
+  ] as const) {
+    await ffmpeg([
+      ...flashBeepInputs({ width: 320, height: 180, framesPerSecond: RATE, realTime: false }),
+      ...['-t', '45', '-c:v', 'libx264', '-preset', 'veryfast', ...extra, '-pix_fmt', 'yuv420p'],
+      // Key frames every 10 s: nobody could wait for the next one.
+      ...['-b:v', '400k', '-g', String(10 * RATE), '-keyint_min', String(10 * RATE), '-sc_threshold', '0'],
+      ...['-c:a', 'aac', '-b:a', '128k', path.join(dir, `${name}.flv`)],
+    ]);
+  }
+}, 60_000);
+
+afterEach(async () => {
+  encoders.splice(0).forEach((encoder) => {
+    encoder.kill('SIGKILL');
+  });
+  await viewer.close();
+  await harness.close();
+  await sfu.close();
+});
+
+afterAll(async () => {
+  await disposeRtcNode();
+  await rm(dir, { recursive: true, force: true });
+});
+
+function push(film: string, fromS = 0): FfmpegEncoder {
+  const encoder = new FfmpegEncoder([
+    ...['-re', '-ss', String(fromS), '-i', path.join(dir, `${film}.flv`), '-c', 'copy', '-f', 'flv'],
+    harness.url,
+  ]);
+  encoders.push(encoder);
+  return encoder;
+}
+
+const isBackup = ({ barcode }: SeenFrame): boolean => barcode >= BACKUP_STARTS_S * RATE;
+
+test.each([
+  { film: 'plain', signal: 'SIGSTOP', treatment: 'passthrough' },
+  { film: 'bframes', signal: 'SIGKILL', treatment: 'transcode: B-frames' },
+] as const)('after $signal of an encoder its backup is seen and heard ($treatment)', async (example) => {
+  const { film, signal, treatment } = example;
+  sfu = await startSfuServer();
+  harness = await startIngressHarness({
+    policy: { duplicateKey: 'backup', reconnectWindowMs: 10_000 },
+    room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
+    info: {
+      video: { name: 'picture', source: TrackSource.CAMERA },
+      audio: { name: 'sound', source: TrackSource.MICROPHONE },
+    },
+  });
+  viewer = new RtcNodeViewer();
+  await viewer.join(sfu.wsUrl, await sfu.joinToken('viewer', 'studio'));
+  const { frames, sound } = viewer;
+  const first = push(film);
+  await viewer.until(() => frames.length >= RATE && sound.some(({ beep }) => beep));
+  expect(viewer.attributesOf('obs')['sluice.ingress.video']).toBe(treatment);
+  const before = await publisher();
+  push(film, BACKUP_STARTS_S);
+  const seen = frames.length;
+  await viewer.until(() => frames.length >= seen + 4 * RATE);
+  expect(frames.some(isBackup)).toBe(false);
+
+  first.kill(signal);
+  const heard = sound.length;
+  await viewer.until(
+    () =>
+      new Set(frames.filter(isBackup).map(({ barcode }) => barcode)).size >= 2 * RATE &&
+      sound.slice(heard).some(({ beep }) => beep),
+  );
+  const takeOver = frames.findIndex(isBackup);
+  const gapMs = (frames[takeOver]?.atMs ?? 0) - (frames[takeOver - 1]?.atMs ?? 0);
+  console.info(`${film}, ${signal}: ${Math.round(gapMs)} ms without a new picture`);
+  expect(gapMs).toBeLessThan(MAX_GAP_MS);
+  // Nothing of the first one afterwards, and time goes on: no picture of the backup comes twice or out of order.
+  const codes = frames.slice(takeOver).map(({ barcode }) => barcode);
+  expect(codes).toEqual([...codes].sort((a, b) => a - b));
+  expect(await publisher()).toEqual(before);
+  const statuses = harness.states.map(({ status }) => status);
+  expect(new Set(statuses.slice(statuses.indexOf(ENDPOINT_PUBLISHING)))).toEqual(
+    new Set([ENDPOINT_PUBLISHING]),
+  );
+  expect(statuses.slice(0, statuses.indexOf(ENDPOINT_PUBLISHING))).toContain(ENDPOINT_BUFFERING);
+});
+
+async function publisher(): Promise<{ sid: string; tracks: string[] }> {
+  const { participants } = await sfu.bus.request(RoomInternal.listParticipants, { room: 'studio' });
+  const obs = participants.find(({ identity }) => identity === 'obs');
+  return { sid: obs?.sid ?? '', tracks: obs?.tracks.map(({ sid }) => sid).sort() ?? [] };
+}
