@@ -34,7 +34,7 @@ export type RunningSluice = {
   nodeId: string;
   role: Role;
   /** 0 = nothing listens there in this process. */
-  ports: { http: number; health: number; rtmp: number; rtmps: number; whip: number; rtcUdp: number };
+  ports: { http: number; health: number; rtmp: number; rtmps: number; whip: number; rtcUdp: number; rtcTcp: number };
   /** '' = not served. */
   urls: { api: string; ws: string; rtmp: string; rtmps: string; whip: string };
   recordingsDir: string;
@@ -56,7 +56,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
   const recordingsDir = path.resolve(config.recordings_dir);
   const metrics = createMetrics({ nodeId });
   const parts = new PartList(logger);
-  const ports = { http: 0, health: 0, rtmp: 0, rtmps: 0, whip: 0, rtcUdp: 0 };
+  const ports = { http: 0, health: 0, rtmp: 0, rtmps: 0, whip: 0, rtcUdp: 0, rtcTcp: 0 };
   const urls = { api: '', ws: config.ws_url ?? '', rtmp: '', rtmps: '', whip: '' };
   const host = publicHost(config);
   let backbone: Backbone | undefined;
@@ -77,6 +77,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
       rtmps: ports.rtmps,
       whip: ports.whip,
       rtc_udp: ports.rtcUdp,
+      rtc_tcp: ports.rtcTcp,
     },
     urls,
     services: parts.running(),
@@ -109,6 +110,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
         ready,
       });
       ports.rtcUdp = sfu.udpPort;
+      ports.rtcTcp = sfu.tcpPort;
       ports.http = api.port;
       urls.api = `http://${host}:${api.port}`;
       urls.ws = `ws://${host}:${api.port}`;

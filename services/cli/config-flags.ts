@@ -9,6 +9,7 @@ export const CONFIG_FLAGS = {
   'rtmp-port': { type: 'string' },
   'whip-port': { type: 'string' },
   'udp-port': { type: 'string' },
+  'tcp-port': { type: 'string' },
   bind: { type: 'string' },
   'node-ip': { type: 'string' },
   recordings: { type: 'string' },
@@ -19,6 +20,7 @@ export const CONFIG_FLAGS_USAGE = `  --config FILE       YAML configuration (doc
   --rtmp-port N       RTMP port, 0 = any free port
   --whip-port N       WHIP port, 0 = any free port
   --udp-port N        WebRTC media port, 0 = any free port
+  --tcp-port N        WebRTC media over TCP, 0 = off
   --bind ADDRESS      address to listen on
   --node-ip ADDRESS   address offered to WebRTC clients
   --recordings DIR    folder for recordings`;
@@ -39,6 +41,7 @@ export function loadFromFlags(flags: FlagValues): Promise<LoadedConfig> {
   set('rtmp-port', ['ingress', 'rtmp_port'], integerFlag('rtmp-port', flags['rtmp-port'], 0, MAX_PORT));
   set('whip-port', ['ingress', 'whip_port'], integerFlag('whip-port', flags['whip-port'], 0, MAX_PORT));
   set('udp-port', ['rtc', 'udp_port'], integerFlag('udp-port', flags['udp-port'], 0, MAX_PORT));
+  set('tcp-port', ['rtc', 'tcp_port'], integerFlag('tcp-port', flags['tcp-port'], 0, MAX_PORT));
   set('bind', ['bind_addresses'], flags.bind === undefined ? undefined : [flags.bind]);
   set('node-ip', ['rtc', 'node_ip'], flags['node-ip']);
   set('recordings', ['recordings_dir'], flags.recordings);

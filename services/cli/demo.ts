@@ -43,7 +43,7 @@ ${CONFIG_FLAGS_USAGE}`,
     let own: RunningSluice | undefined;
     if (flags.url === undefined && !(await isRunning(url))) {
       say(`no server at ${url}: starting one for the demo`);
-      const ports = { port: 0, rtc: { ...loaded.config.rtc, udp_port: 0 } };
+      const ports = { port: 0, rtc: { ...loaded.config.rtc, udp_port: 0, tcp_port: 0 } };
       const ingress = { ...loaded.config.ingress, rtmp_port: 0, whip_port: 0 };
       own = await compose({
         ...loaded,

@@ -34,6 +34,13 @@ export const doctorCommand: CliCommand = {
       await check(`UDP port ${config.rtc.udp_port} (WebRTC)`, () =>
         udpPortFree(config.rtc.udp_port, mediaAddress),
       ),
+      ...(config.rtc.tcp_port === 0
+        ? []
+        : [
+            await check(`TCP port ${config.rtc.tcp_port} (WebRTC)`, () =>
+              tcpPortFree(config.rtc.tcp_port, mediaAddress),
+            ),
+          ]),
       await check(`folder ${path.resolve(config.recordings_dir)}`, () => writable(config.recordings_dir)),
     ];
     if (flags.json === true) {

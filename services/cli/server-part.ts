@@ -42,6 +42,7 @@ export async function startServerPart(options: ServerPartOptions): Promise<{ sfu
       localMedia: options.localMedia,
       rtc: {
         udpPort: config.rtc.udp_port,
+        tcpPort: config.rtc.tcp_port === 0 ? undefined : config.rtc.tcp_port,
         bindAddress: mediaBindAddress(config),
         advertiseAddresses: advertisedAddresses(config),
       },

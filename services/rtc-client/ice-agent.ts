@@ -146,6 +146,9 @@ export class IceAgent {
     if (candidate === undefined || (candidate.ufrag !== undefined && candidate.ufrag !== this.#remoteUfrag)) {
       return;
     }
+    if (candidate.protocol.toLowerCase() !== 'udp') {
+      return;
+    }
     this.#remoteCandidates += 1;
     try {
       await this.#transport.addRemoteCandidate(candidate);

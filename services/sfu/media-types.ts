@@ -64,9 +64,11 @@ export type TransportOptions = {
   batchMs?: number;
 };
 
-/** Creates transports on one UDP socket. */
+/** Creates transports on one UDP socket, and one TCP listener. */
 export type UdpMux = {
   readonly port: number;
+  /** 0 = no ICE over TCP. */
+  readonly tcpPort: number;
   createTransport(options: TransportOptions): PeerTransport;
   close(): Promise<void>;
 };

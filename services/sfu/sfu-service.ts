@@ -24,6 +24,8 @@ export type SfuOptions = {
   rtc: {
     /** 0 = any free port. */
     udpPort: number;
+    /** Media over TCP, 0 = any free port; undefined = off. */
+    tcpPort?: number | undefined;
     bindAddress: string;
     /** IP addresses clients reach this node under; empty = every address of bindAddress. */
     advertiseAddresses: readonly string[];
@@ -36,6 +38,8 @@ export type SfuOptions = {
 
 export type Sfu = {
   readonly udpPort: number;
+  /** 0 = no media over TCP. */
+  readonly tcpPort: number;
   /** false: not a signal path. */
   handleUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer): boolean;
   /** false: neither a signal nor a WHIP path. */
@@ -43,13 +47,14 @@ export type Sfu = {
   close(cause: string): Promise<void>;
 };
 
-/** Starts rooms, signalling and media on one UDP port. @throws ServiceError unavailable when the port is taken. */
+/** Starts rooms, signalling and media on one UDP port, and one TCP port. @throws ServiceError unavailable when one is taken. */
 export async function startSfu(options: SfuOptions): Promise<Sfu> {
   const { logger } = options;
   const mux: UdpMux = await createUdpMux({
     port: options.rtc.udpPort,
     bindAddress: options.rtc.bindAddress,
     advertiseAddresses: options.rtc.advertiseAddresses,
+    ...(options.rtc.tcpPort === undefined ? {} : { tcp: { port: options.rtc.tcpPort } }),
     logger,
     ...(options.localMedia === undefined ? {} : { localMedia: options.localMedia }),
   });
@@ -83,6 +88,7 @@ export async function startSfu(options: SfuOptions): Promise<Sfu> {
   };
   return {
     udpPort: mux.port,
+    tcpPort: mux.tcpPort,
     handleUpgrade: (req, socket, head) => signal.handleUpgrade(req, socket, head),
     handleRequest: (req, res) => signal.handleRequest(req, res) || whip.handleRequest(req, res),
     close: (cause) => (closing ??= close(cause)),

@@ -11,6 +11,8 @@ export type ObsLikeOptions = {
   /** Highest first, as OBS numbers its rids; several = simulcast. */
   layers: readonly Layer[];
   framesPerSecond?: number;
+  /** Only the TCP candidates of the answer are used. */
+  overTcp?: boolean;
 };
 
 const AUDIO = { mid: '0', ssrc: 1000, payloadType: 111 };
@@ -34,7 +36,7 @@ export class ObsLikeEncoder {
   #ffmpeg: FfmpegEncoder | undefined;
 
   static async start(options: ObsLikeOptions): Promise<ObsLikeEncoder> {
-    const { pc, audio, video, offer } = await createOffer(options.layers.length);
+    const { pc, audio, video, offer } = await createOffer(options.layers.length, options.overTcp);
     const response = await fetch(options.url, {
       method: 'POST',
       headers: {
@@ -49,7 +51,10 @@ export class ObsLikeEncoder {
       pc.close();
       throw new Error(`WHIP: ${response.status} ${location} ${answer}`);
     }
-    pc.setRemoteDescription(answer, 'answer');
+    pc.setRemoteDescription(
+      options.overTcp === true ? answer.replaceAll(/a=candidate:\S+ 1 udp .*\r\n/g, '') : answer,
+      'answer',
+    );
     const encoder = new ObsLikeEncoder(options, pc, { location, offer, answer });
     await Promise.all([opened(audio), opened(video)]);
     await encoder.#stream(audio, video);
@@ -66,6 +71,11 @@ export class ObsLikeEncoder {
     this.location = new URL(exchange.location, options.url).href;
     this.offer = exchange.offer;
     this.answer = exchange.answer;
+  }
+
+  /** Candidates of the server that this side knows: it learns no others, as the server sends no checks. */
+  get remoteCandidates(): string[] {
+    return this.#pc.remoteDescription()?.sdp.match(/^a=candidate:.*$/gm) ?? [];
   }
 
   /** As OBS: first the connection, then DELETE with the bearer. */
@@ -137,13 +147,16 @@ function rtpUrl(port: number): string {
 }
 
 /** The offer as OBS writes it; `layers` above 1 adds what OBS 32.1 adds for simulcast. */
-export async function createOffer(layers = 1): Promise<{
+export async function createOffer(
+  layers = 1,
+  overTcp = false,
+): Promise<{
   pc: nodeDataChannel.PeerConnection;
   audio: nodeDataChannel.Track;
   video: nodeDataChannel.Track;
   offer: string;
 }> {
-  const pc = new nodeDataChannel.PeerConnection('obs', { iceServers: [] });
+  const pc = new nodeDataChannel.PeerConnection('obs', { iceServers: [], enableIceTcp: overTcp });
   const described = new Promise<string>((resolve) => {
     pc.onLocalDescription((sdp) => {
       resolve(sdp);

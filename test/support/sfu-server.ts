@@ -39,7 +39,7 @@ export async function startSfuServer(options: SfuServerOptions = {}): Promise<Sf
     bus,
     keys: new Map([[API_KEY, API_SECRET]]),
     logger,
-    rtc: { udpPort: 0, bindAddress: '127.0.0.1', advertiseAddresses: ['127.0.0.1'] },
+    rtc: { udpPort: 0, tcpPort: 0, bindAddress: '127.0.0.1', advertiseAddresses: ['127.0.0.1'] },
     ...options.sfu,
   });
   const server = createServer((req, res) => {

@@ -48,7 +48,7 @@ export async function startSluiceProcess(
       bind_addresses: ['127.0.0.1'],
       keys: { [API_KEY]: API_SECRET },
       recordings_dir: recordingsDir,
-      rtc: { udp_port: 0 },
+      rtc: { udp_port: 0, tcp_port: 0 },
       ingress: { rtmp_port: 0, whip_port: 0 },
       ...options.config,
     }),

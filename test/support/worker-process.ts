@@ -40,7 +40,7 @@ export async function startRole(
       bind_addresses: ['127.0.0.1'],
       keys: { [API_KEY]: API_SECRET },
       recordings_dir: recordingsDir,
-      rtc: { udp_port: 0 },
+      rtc: { udp_port: 0, tcp_port: 0 },
       ...config,
     }),
   );

@@ -11,6 +11,7 @@ export const ENV_VARIABLES: Readonly<Record<string, EnvVariable>> = {
   LIVEKIT_KEYS: { path: ['keys'], read: readKeys },
   NODE_IP: { path: ['rtc', 'node_ip'], read: readText },
   UDP_PORT: { path: ['rtc', 'udp_port'], read: readInteger },
+  SLUICE_TCP_PORT: { path: ['rtc', 'tcp_port'], read: readInteger },
   LIVEKIT_WS_URL: { path: ['ws_url'], read: readText },
   REDIS_HOST: { path: ['redis', 'address'], read: readText },
   REDIS_PASSWORD: { path: ['redis', 'password'], read: readText },

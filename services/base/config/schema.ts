@@ -15,6 +15,11 @@ const rtcSchema = z.strictObject({
   udp_port: port
     .default(7882)
     .describe('UDP port that carries the media of all participants (0 = any free port).'),
+  tcp_port: port
+    .default(7881)
+    .describe(
+      'TCP port that carries media where a network lets no UDP through (ICE over TCP; not behind TLS or a load balancer). 0 = off.',
+    ),
   node_ip: z
     .ipv4()
     .optional()

@@ -1,7 +1,12 @@
 import { randomString } from '../../base/ids.ts';
 import { buildStunBinding, verifyIntegrity, type StunBinding } from '../../protocol/stun.ts';
 
-export type RemoteAddress = { address: string; port: number };
+export type RemoteAddress = {
+  address: string;
+  port: number;
+  /** The TCP connection from there; undefined = UDP. */
+  stream?: { send(packet: Uint8Array): void };
+};
 
 /** RFC 8445 §5.3 asks for 24 and 128 bits; a letter of our alphabet carries 5.8. */
 const UFRAG_LENGTH = 8;
@@ -57,6 +62,13 @@ export class IceLiteAgent {
     this.#lastCheckMs = nowMs;
   }
 
+  /** The TCP connection is gone: the next valid check says where the peer is. */
+  streamLost(stream: RemoteAddress['stream']): void {
+    if (this.#selected?.stream === stream) {
+      this.#selected = undefined;
+    }
+  }
+
   /** New credentials; the previous ones stay valid until the peer has moved (make before break). */
   restart(): void {
     this.#generations.push({
@@ -85,11 +97,12 @@ export class IceLiteAgent {
     }
     this.#lastCheckMs = nowMs;
     const current = this.#selected;
-    const same = current?.address === from.address && current.port === from.port;
+    const same =
+      current?.address === from.address && current.port === from.port && current.stream === from.stream;
     const newest = generation === this.#generations.at(-1);
     const selected = !same && (current === undefined || (request.useCandidate && newest));
     if (selected) {
-      this.#selected = { address: from.address, port: from.port };
+      this.#selected = { ...from };
     }
     if (request.useCandidate && newest && this.#generations.length > 1) {
       this.#generations.shift();
@@ -106,12 +119,33 @@ export class IceLiteAgent {
   }
 }
 
-/** One host candidate per advertised address (RFC 8839 §5.1); earlier addresses get the higher priority. */
-export function hostCandidates(addresses: readonly string[], port: number): string[] {
-  return addresses.map((address, index) => {
-    const typePreference = 126;
-    const localPreference = 65_535 - index;
-    const priority = typePreference * 2 ** 24 + localPreference * 2 ** 8 + 255;
-    return `candidate:${index + 1} 1 udp ${priority} ${address} ${port} typ host`;
+/** RFC 8445 section 5.1.2.2; TCP only when UDP does not work (RFC 6544 section 4.2, and what browsers use for it). */
+const TYPE_PREFERENCE = { udp: 126, tcp: 90 } as const;
+/** RFC 6544 section 4.2: the upper three bits of a TCP candidate's local preference; 4 = passive host. */
+const PASSIVE_DIRECTION = 4;
+
+/**
+ * One host candidate per advertised address and protocol (RFC 8839 section 5.1); earlier addresses get the higher
+ * priority. UDP comes first: FFmpeg's WHIP muxer looks at the first candidate only.
+ * @param tcpPort undefined: no TCP.
+ */
+export function hostCandidates(
+  addresses: readonly string[],
+  udpPort: number,
+  tcpPort?: number,
+): readonly string[] {
+  const udp = addresses.map((address, index) => {
+    const priority = priorityOf('udp', 65_535 - index);
+    return `candidate:${index + 1} 1 udp ${priority} ${address} ${udpPort} typ host`;
   });
+  const tcp = addresses.map((address, index) => {
+    const priority = priorityOf('tcp', PASSIVE_DIRECTION * 2 ** 13 + 8_191 - index);
+    const foundation = addresses.length + index + 1;
+    return `candidate:${foundation} 1 tcp ${priority} ${address} ${tcpPort} typ host tcptype passive`;
+  });
+  return tcpPort === undefined ? udp : [...udp, ...tcp];
+}
+
+function priorityOf(protocol: keyof typeof TYPE_PREFERENCE, localPreference: number): number {
+  return TYPE_PREFERENCE[protocol] * 2 ** 24 + localPreference * 2 ** 8 + 255;
 }

@@ -199,7 +199,7 @@ export class PeerConnection implements PeerTransport {
         new ServiceError(
           'deadline_exceeded',
           this.ice.selected === undefined
-            ? 'ICE: no connectivity check arrived; is the UDP port reachable?'
+            ? 'ICE: no connectivity check arrived; are the media ports (rtc.udp_port, rtc.tcp_port) reachable?'
             : 'DTLS: the handshake did not finish in time',
         ),
       );

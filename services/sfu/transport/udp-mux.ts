@@ -9,6 +9,8 @@ import type { PeerTransport, TransportOptions, UdpMux } from '../media-types.ts'
 import { createDtlsCertificate, type DtlsCertificate } from './dtls-certificate.ts';
 import { advertisedAddresses } from './advertised-addresses.ts';
 import { hostCandidates, type RemoteAddress } from './ice-lite.ts';
+import type { IceTcpOptions } from './ice-tcp-listener.ts';
+import { IceTcpStreams } from './ice-tcp-streams.ts';
 import { PeerConnection } from './peer-connection.ts';
 import { createUdpSocket, growBuffers, PeerSocket, type UdpFamily } from './peer-socket.ts';
 
@@ -26,13 +28,15 @@ export type UdpMuxOptions = {
   bindAddress: string;
   /** Addresses clients are told; [] = the bind address, or this machine's own when that is a wildcard. */
   advertiseAddresses: readonly string[];
+  /** Undefined: no ICE over TCP. */
+  tcp?: IceTcpOptions;
   logger: Logger;
   /** A connected socket per peer on the same port; default on Linux, where the kernel prefers it. */
   connectedSockets?: boolean;
   localMedia?: LocalMedia;
 };
 
-/** Binds the one UDP port of all media. Throws ServiceError `unavailable` when it is taken. */
+/** Binds the one UDP port of all media, and the TCP port. Throws ServiceError `unavailable` when one is taken. */
 export async function createUdpMux(options: UdpMuxOptions): Promise<UdpMux> {
   const family: UdpFamily = isIPv6(options.bindAddress) ? 'udp6' : 'udp4';
   const certificate = await createDtlsCertificate();
@@ -43,7 +47,14 @@ export async function createUdpMux(options: UdpMuxOptions): Promise<UdpMux> {
   const socket = createUdpSocket(family);
   await bind(socket, { ...options, port });
   growBuffers(socket);
-  return new SharedUdpPort({ ...options, port }, family, socket, certificate);
+  const mux = new SharedUdpPort({ ...options, port }, family, socket, certificate);
+  try {
+    await mux.openTcp();
+  } catch (error) {
+    await mux.close();
+    throw error;
+  }
+  return mux;
 }
 
 function bind(socket: Socket, options: { port: number; bindAddress: string }): Promise<number> {
@@ -77,7 +88,8 @@ class SharedUdpPort implements UdpMux {
   readonly #family: UdpFamily;
   readonly #socket: Socket;
   readonly #certificate: DtlsCertificate;
-  readonly #candidates: readonly string[];
+  #candidates: readonly string[];
+  #tcp: IceTcpStreams | undefined;
   readonly #connectedSockets: boolean;
   readonly #ticker: MediaTicker;
   readonly #peers = new Set<Peer>();
@@ -105,6 +117,24 @@ class SharedUdpPort implements UdpMux {
       }
     }, SWEEP_INTERVAL_MS);
     this.#sweep.unref();
+  }
+
+  get tcpPort(): number {
+    return this.#tcp?.port ?? 0;
+  }
+
+  /** Before the first transport. */
+  async openTcp(): Promise<void> {
+    const { tcp, bindAddress, logger } = this.#options;
+    if (tcp !== undefined) {
+      const find = (ufrag: string): PeerConnection | undefined => this.#peersByUfrag.get(ufrag)?.connection;
+      this.#tcp = await IceTcpStreams.open({ ...tcp, bindAddress, logger, find });
+      this.#candidates = hostCandidates(
+        advertisedAddresses(this.#options, this.#family),
+        this.port,
+        this.#tcp.port,
+      );
+    }
   }
 
   createTransport(options: TransportOptions): PeerTransport {
@@ -148,6 +178,7 @@ class SharedUdpPort implements UdpMux {
     this.#closed = true;
     clearInterval(this.#sweep);
     await Promise.all([...this.#peers].map(({ connection }) => connection.close('mux closed')));
+    await this.#tcp?.close();
     await new Promise<void>((resolve) => this.#socket.close(() => resolve()));
   }
 
@@ -240,7 +271,7 @@ class SharedUdpPort implements UdpMux {
     const old = peer.socket;
     peer.socket = undefined;
     old?.close();
-    if (!this.#connectedSockets) {
+    if (!this.#connectedSockets || remote.stream !== undefined) {
       return;
     }
     const socket = new PeerSocket({
@@ -273,6 +304,8 @@ class SharedUdpPort implements UdpMux {
   #send(peer: Peer, datagram: Uint8Array): void {
     if (peer.socket?.ready === true) {
       peer.socket.send(datagram);
+    } else if (peer.selected?.stream !== undefined) {
+      peer.selected.stream.send(datagram);
     } else if (peer.selected !== undefined && !this.#closed) {
       this.#socket.send(datagram, peer.selected.port, peer.selected.address);
     }
@@ -298,6 +331,7 @@ class SharedUdpPort implements UdpMux {
     }
     peer.socket?.close();
     peer.socket = undefined;
+    this.#tcp?.closeOf(peer.connection);
   }
 }
 
@@ -306,9 +340,9 @@ function addressKey(address: string, port: number): string {
 }
 
 function keyOf(remote: RemoteAddress): string {
-  return addressKey(remote.address, remote.port);
+  return remote.stream === undefined ? addressKey(remote.address, remote.port) : '';
 }
 
 function isAt(remote: RemoteAddress | undefined, address: string, port: number): boolean {
-  return remote?.port === port && remote.address === address;
+  return remote?.port === port && remote.address === address && remote.stream === undefined;
 }

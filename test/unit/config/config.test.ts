@@ -18,7 +18,7 @@ describe('configuration', () => {
       port: 7880,
       bind_addresses: ['127.0.0.1'],
       keys: { devkey: 'secret' },
-      rtc: { udp_port: 7882 },
+      rtc: { udp_port: 7882, tcp_port: 7881 },
       ingress: { rtmp_port: 1935 },
       recordings_dir: './recordings',
     });
