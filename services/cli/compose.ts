@@ -34,7 +34,15 @@ export type RunningSluice = {
   nodeId: string;
   role: Role;
   /** 0 = nothing listens there in this process. */
-  ports: { http: number; health: number; rtmp: number; rtmps: number; whip: number; rtcUdp: number; rtcTcp: number };
+  ports: {
+    http: number;
+    health: number;
+    rtmp: number;
+    rtmps: number;
+    whip: number;
+    rtcUdp: number;
+    rtcTcp: number;
+  };
   /** '' = not served. */
   urls: { api: string; ws: string; rtmp: string; rtmps: string; whip: string };
   recordingsDir: string;
