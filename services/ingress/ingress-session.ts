@@ -10,7 +10,7 @@ import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { BackupEncoders } from './backup-encoders.ts';
 import { ingressSettings } from './ingress-settings.ts';
 import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
-import type { EncoderConnection, MediaSink } from './servers/publisher-types.ts';
+import type { EncoderConnection, MediaSink, SourceDescription } from './servers/publisher-types.ts';
 import { RTMP_SESSION_POLICY, SILENT_AFTER_MS, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
 import { SessionMedia } from './session-media.ts';
 import type { RunningSession } from './session-registry.ts';
@@ -30,6 +30,8 @@ export type IngressSessionOptions = {
   isDraining?: () => boolean;
   /** RTMP endpoints wait for the next encoder; a URL is played once. */
   kind: 'rtmp' | 'url';
+  /** A URL that is not paced here. */
+  isLive?: boolean;
 };
 
 const RESOURCE_PREFIX = { rtmp: 'RT_', url: 'UR_' } as const;
@@ -78,10 +80,11 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#state = new StateReporter(options.bus, info, resourceId, logger, () => {
       void this.stop('ingress deleted');
     });
+    const isLive = options.kind === 'rtmp' || options.isLive === true;
     this.#media = new SessionMedia({
       ...{ settings, ffmpegPath, logger },
-      // Only an encoder is live: a URL is read at its own pace.
-      maxLatencyMs: options.kind === 'rtmp' ? this.#policy.maxLatencyMs : Number.POSITIVE_INFINITY,
+      // A recording is read at its own pace.
+      maxLatencyMs: isLive ? this.#policy.maxLatencyMs : Number.POSITIVE_INFINITY,
     });
     this.#room = new RoomPublisher({
       room: options.room,
@@ -140,6 +143,7 @@ export class IngressSession implements MediaSink, RunningSession {
       encoder !== undefined && encoder === this.#encoder ? this : undefined;
     return {
       metadata: (values) => present()?.metadata(values),
+      source: (description) => present()?.source(description),
       audio: (timestampMs, body, arrivalUs) => present()?.audio(timestampMs, body, arrivalUs),
       video: (timestampMs, body, arrivalUs) => present()?.video(timestampMs, body, arrivalUs),
       lost: (cause) => present()?.lost(cause),
@@ -180,6 +184,10 @@ export class IngressSession implements MediaSink, RunningSession {
       { encoder: typeof encoder === 'string' ? encoder.slice(0, 100) : '' },
       'encoder metadata',
     );
+  }
+
+  source(description: SourceDescription): void {
+    this.#media.source(description);
   }
 
   audio(timestampMs: number, body: Buffer, arrivalUs?: number): void {

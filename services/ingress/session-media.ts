@@ -10,6 +10,7 @@ import { LiveEdge } from './publish/live-edge.ts';
 import { RateMeter } from './publish/rate-meter.ts';
 import { VideoInput } from './publish/video-input.ts';
 import type { VideoPipelineEvents } from './publish/video-pipeline.ts';
+import type { SourceDescription } from './servers/publisher-types.ts';
 import type { AudioReport, VideoReport } from './state-reporter.ts';
 
 export type SessionMediaEvents = {
@@ -42,6 +43,7 @@ export class SessionMedia {
   readonly #videoMeter: RateMeter;
   readonly #audioMeter: RateMeter;
   #arrivalUs = monotonicUs();
+  #described: SourceDescription | undefined;
 
   constructor(options: SessionMediaOptions) {
     const { settings, ffmpegPath, maxLatencyMs, logger } = options;
@@ -71,6 +73,11 @@ export class SessionMedia {
   /** When an encoder sent something last, or took over. */
   get lastArrivalUs(): number {
     return this.#arrivalUs;
+  }
+
+  /** What there was before a reader encoded it anew. */
+  source(description: SourceDescription): void {
+    this.#described = description;
   }
 
   /** Parameters as in MediaSink. @throws ServiceError: the encoder's fault, it cannot go on. */
@@ -110,18 +117,19 @@ export class SessionMedia {
     const nowUs = monotonicUs();
     const videoRate = this.#videoMeter.read(nowUs);
     const audioRate = this.#audioMeter.read(nowUs);
-    const { source: video, codec: videoCodec } = this.#video;
-    const { source: audio, codec: audioCodec } = this.#audio;
+    const described = this.#described;
+    const video = this.#video.source && { ...this.#video.source, ...described?.video };
+    const audio = this.#audio.source && { ...this.#audio.source, ...described?.audio };
     return {
       video: video && {
-        mimeType: `video/${videoCodec}`,
+        mimeType: `video/${described?.video?.codec ?? this.#video.codec}`,
         width: video.width,
         height: video.height,
         framerate: video.framerate ?? videoRate.packetsPerS,
         bitsPerS: videoRate.bitsPerS,
       },
       audio: audio && {
-        mimeType: `audio/${audioCodec}`,
+        mimeType: `audio/${described?.audio?.codec ?? this.#audio.codec}`,
         channels: audio.channels,
         sampleRateHz: audio.outputSampleRateHz,
         bitsPerS: audioRate.bitsPerS,
@@ -152,7 +160,9 @@ export class SessionMedia {
     this.#audio.events.on('packet', write);
     this.#audio.events.on('failed', fail);
     this.#video.events.on('verdict', (verdict) => {
-      this.events.emit('verdict', verdict);
+      const upstream = this.#described?.video?.transcoded ?? '';
+      const isWhole = verdict.mode === 'transcode' || upstream === '';
+      this.events.emit('verdict', isWhole ? verdict : { mode: 'transcode', reason: upstream });
     });
     this.#video.events.on('slowKeyframes', (keyframes) => {
       this.events.emit('slowKeyframes', keyframes);

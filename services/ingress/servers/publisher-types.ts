@@ -12,9 +12,26 @@ export type EncoderConnection = {
   drop(cause: string): void;
 };
 
+/** What a source holds, told by a reader that has already made something else of it. */
+export type SourceDescription = {
+  /** `transcoded`: why the reader encodes it anew; '' = it does not. */
+  video:
+    | {
+        codec: string;
+        width: number;
+        height: number;
+        framerate: number | undefined;
+        transcoded: string;
+      }
+    | undefined;
+  audio: { codec: string; channels: number; outputSampleRateHz: number } | undefined;
+};
+
 /** Where an accepted publisher's media goes. Nothing here may throw; `end` or `lost` comes once, last. */
 export type MediaSink = {
   metadata(values: AmfObject): void;
+  /** Before the first media; without it the media itself tells. */
+  source?(description: SourceDescription): void;
   /**
    * @param timestampMs decoding time, unsigned 32 bit. @param body FLV tag body, owned by the sink.
    * @param arrivalUs on this machine's monotonic clock; default: now.

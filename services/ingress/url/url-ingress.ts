@@ -7,7 +7,8 @@ import type { IngressOptions } from '../ingress-service.ts';
 import { IngressSession } from '../ingress-session.ts';
 import { ingressSettings } from '../ingress-settings.ts';
 import type { SessionRegistry } from '../session-registry.ts';
-import { UrlPolicy } from './url-policy.ts';
+import { splitPlayOptions, type PlayOptions } from './url-options.ts';
+import { UrlPolicy, type UrlTarget } from './url-policy.ts';
 import { UrlReader } from './url-reader.ts';
 
 /** Plays the URLs the API hands out, each once. Resolves to the function that takes no more of them. */
@@ -35,9 +36,10 @@ export async function serveUrlIngress(
         );
       }
       // Before a participant appears: what can be told from the address alone is told to the caller.
-      await policy.target(info.url);
+      const { url, options: play } = splitPlayOptions(info.url);
+      const target = await policy.target(url);
       const session = await sessions.run(info, 'UR_', () =>
-        startSession({ options, info, connectRoom, policy, ffprobePath }),
+        startSession({ options, info, connectRoom, policy, target, play, ffprobePath }),
       );
       const started = info.clone();
       started.state = session.state;
@@ -52,9 +54,11 @@ async function startSession(start: {
   info: IngressInfo;
   connectRoom: ConnectRoom;
   policy: UrlPolicy;
+  target: UrlTarget;
+  play: PlayOptions;
   ffprobePath: string;
 }): Promise<IngressSession> {
-  const { options, info, connectRoom, policy, ffprobePath } = start;
+  const { options, info, connectRoom, policy, target, play, ffprobePath } = start;
   const { bus, logger, room, ffmpegPath } = options;
   const encoder = {
     drop: (): void => {
@@ -66,11 +70,8 @@ async function startSession(start: {
     kind: 'url',
   });
   const reader = new UrlReader({
-    url: info.url,
-    policy,
-    picture: ingressSettings(info).video.target,
-    ffmpegPath,
-    ffprobePath,
+    ...{ target, play, policy, ffmpegPath, ffprobePath },
+    settings: ingressSettings(info),
     sink: session,
     logger: logger.child({ ingressId: info.ingressId }),
   });

@@ -1,0 +1,114 @@
+import { ServiceError } from '../../base/errors.ts';
+import type { InputStream, ProbedInput } from '../../media/ffmpeg/probe-url.ts';
+import type { IngressSettings } from '../../model/ingress.ts';
+import { sizeReason } from '../publish/passthrough-decision.ts';
+import { videoEncoderArgs, videoFilterArgs } from '../publish/video-transcoder-args.ts';
+
+/** What is read of an input, and how. `reason`: why it cannot be passed on as it is; '' = it can. */
+export type ReadPlan = {
+  video: { stream: InputStream; reason: string } | undefined;
+  audio: { stream: InputStream; reason: string } | undefined;
+};
+
+type Settings = Pick<IngressSettings, 'video' | 'audio'>;
+
+const COPIED_VIDEO: ReadonlySet<string> = new Set(['h264', 'vp8', 'vp9']);
+/** Full-range 4:2:0 decodes just as well. */
+const COPIED_PIXELS: ReadonlySet<string> = new Set(['yuv420p', 'yuvj420p']);
+
+/** @throws ServiceError invalid_argument when there is nothing to play. */
+export function readPlan(input: ProbedInput, settings: Settings): ReadPlan {
+  const video = bestVideo(input.streams, settings);
+  const audio = soundBeside(video, input.streams);
+  if (video === undefined && audio === undefined) {
+    throw new ServiceError('invalid_argument', 'the URL has neither picture nor sound', {
+      blame: 'destination',
+    });
+  }
+  return {
+    video: video && { stream: video, reason: videoReason(video, settings) },
+    audio: audio && { stream: audio, reason: audioReason(audio) },
+  };
+}
+
+/** Of several renditions the largest that fits what was asked for, else the smallest. */
+function bestVideo(streams: readonly InputStream[], { video }: Settings): InputStream | undefined {
+  const found = streams
+    .filter((stream) => stream.kind === 'video' && !stream.isCover)
+    .sort((a, b) => b.width * b.height - a.width * a.height);
+  const limit = { ...video, targetIsLimit: true };
+  return found.find((stream) => sizeReason(limit, stream) === undefined) ?? found.at(-1);
+}
+
+function soundBeside(
+  video: InputStream | undefined,
+  streams: readonly InputStream[],
+): InputStream | undefined {
+  const found = streams.filter(({ kind }) => kind === 'audio');
+  const shares = (stream: InputStream): boolean =>
+    stream.programs.some((program) => video?.programs.includes(program) === true);
+  return found.find(shares) ?? found[0];
+}
+
+function videoReason(stream: InputStream, settings: Settings): string {
+  if (!COPIED_VIDEO.has(stream.codec)) {
+    return `${stream.codec} video`;
+  }
+  if (!COPIED_PIXELS.has(stream.pixelFormat)) {
+    return `${stream.pixelFormat} pictures`;
+  }
+  if (stream.codec === 'h264' && stream.interlaced) {
+    return 'interlaced';
+  }
+  // VP8 and VP9 decode in the order they come.
+  if (stream.codec === 'h264' && stream.reorders) {
+    return 'B-frames';
+  }
+  return sizeReason(settings.video, stream) ?? '';
+}
+
+/** What was asked for counts only where Opus has to be made. */
+function audioReason({ codec, channels }: InputStream): string {
+  if (codec !== 'opus') {
+    return `${codec} audio`;
+  }
+  return channels > 2 ? `${channels} channels` : '';
+}
+
+/** Reads the planned streams as fast as they are taken, as Matroska on stdout. @param input ends with `-i`. */
+export function readArgs(input: readonly string[], plan: ReadPlan, settings: Settings): string[] {
+  return ['-v', 'error', '-nostdin', ...input, ...outputArgs(plan, settings)];
+}
+
+function outputArgs({ video, audio }: ReadPlan, settings: Settings): string[] {
+  const { channels, bitrateKbps } = settings.audio;
+  const { target } = settings.video;
+  return [
+    ...(video === undefined ? [] : ['-map', `0:${video.stream.index}`]),
+    ...(video === undefined || video.reason !== ''
+      ? ['-vsync', '0', ...videoFilterArgs(target), ...videoEncoderArgs(target)]
+      : ['-c:v', 'copy']),
+    ...(audio === undefined ? [] : ['-map', `0:${audio.stream.index}`]),
+    ...(audio === undefined || audio.reason !== ''
+      ? [
+          ...['-c:a', 'libopus', '-ar', '48000', '-ac', String(channels)],
+          ...['-b:a', `${bitrateKbps}k`, '-frame_duration', '20'],
+        ]
+      : ['-c:a', 'copy']),
+    ...MATROSKA_OUT,
+  ];
+}
+
+/** A cluster per block: nothing waits for more to come. */
+const MATROSKA_OUT = [
+  ...['-map_metadata', '-1', '-map_chapters', '-1', '-f', 'matroska'],
+  ...['-cluster_time_limit', '0', '-flush_packets', '1', 'pipe:1'],
+] as const;
+
+/** First picture and first sound of a live input, untouched, as they come. @param input ends with `-i`. */
+export function copyArgs(input: readonly string[]): string[] {
+  return [
+    ...['-v', 'error', '-nostdin', ...input],
+    ...['-map', '0:V:0?', '-map', '0:a:0?', '-c', 'copy', ...MATROSKA_OUT],
+  ];
+}
