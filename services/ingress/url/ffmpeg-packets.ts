@@ -28,11 +28,11 @@ export async function* ffmpegPackets(options: FfmpegPacketsOptions): AsyncGenera
   ffmpeg.stdin.end();
   const reader = new MatroskaReader();
   const chunks = ffmpeg.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  let hasStalled = false;
+  const stall = new AbortController();
   try {
     for (;;) {
       const timer = setTimeout(() => {
-        hasStalled = true;
+        stall.abort();
         void ffmpeg.kill(0);
       }, stallMs);
       const chunk = await chunks.next();
@@ -44,7 +44,7 @@ export async function* ffmpegPackets(options: FfmpegPacketsOptions): AsyncGenera
     }
     const exit = await ffmpeg.exited;
     signal.throwIfAborted();
-    if (hasStalled) {
+    if (stall.signal.aborted) {
       throw failed(`the input has sent nothing for ${stallMs / 1000} s`);
     }
     const reason = failureOf(exit);

@@ -12,9 +12,11 @@ export async function* readAhead<T extends Timed>(source: AsyncIterator<T>): Asy
   const queue: T[] = [];
   let bytes = 0;
   let done = false;
-  let failure: { error: unknown } | undefined;
+  const failures: unknown[] = [];
   let wakeReader: () => void = () => undefined;
   let wakeConsumer: () => void = () => undefined;
+  // The compiler does not see that the other side changes it.
+  const isDone = (): boolean => done;
   const isFull = (): boolean => {
     const [first] = queue;
     const last = queue.at(-1);
@@ -25,8 +27,8 @@ export async function* readAhead<T extends Timed>(source: AsyncIterator<T>): Asy
   };
   const read = async (): Promise<void> => {
     try {
-      while (!done) {
-        while (isFull() && !done) {
+      while (!isDone()) {
+        while (isFull() && !isDone()) {
           await new Promise<void>((resolve) => {
             wakeReader = resolve;
           });
@@ -40,7 +42,7 @@ export async function* readAhead<T extends Timed>(source: AsyncIterator<T>): Asy
         wakeConsumer();
       }
     } catch (error) {
-      failure = { error };
+      failures.push(error);
     } finally {
       done = true;
       wakeConsumer();
@@ -54,7 +56,7 @@ export async function* readAhead<T extends Timed>(source: AsyncIterator<T>): Asy
         bytes -= packet.data.length;
         wakeReader();
         yield packet;
-      } else if (done) {
+      } else if (isDone()) {
         break;
       } else {
         await new Promise<void>((resolve) => {
@@ -68,7 +70,7 @@ export async function* readAhead<T extends Timed>(source: AsyncIterator<T>): Asy
     await source.return?.();
     await reading;
   }
-  if (failure !== undefined) {
-    throw failure.error;
+  if (failures.length > 0) {
+    throw failures[0];
   }
 }

@@ -12,7 +12,7 @@ export type ReadPlan = {
 
 type Settings = Pick<IngressSettings, 'video' | 'audio'>;
 
-const COPIED_VIDEO: ReadonlySet<string> = new Set(['h264', 'vp8', 'vp9']);
+const COPIED_VIDEO: ReadonlySet<string> = new Set(['h264', 'vp8', 'vp9', 'av1']);
 /** Full-range 4:2:0 decodes just as well. */
 const COPIED_PIXELS: ReadonlySet<string> = new Set(['yuv420p', 'yuvj420p']);
 
@@ -60,7 +60,7 @@ function videoReason(stream: InputStream, settings: Settings): string {
   if (stream.codec === 'h264' && stream.interlaced) {
     return 'interlaced';
   }
-  // VP8 and VP9 decode in the order they come.
+  // The others are shown in the order they come.
   if (stream.codec === 'h264' && stream.reorders) {
     return 'B-frames';
   }
