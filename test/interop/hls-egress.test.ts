@@ -11,6 +11,7 @@ import {
   TrackCompositeEgressRequest,
   type EgressInfo,
 } from '@livekit/protocol';
+import type { Page } from 'puppeteer';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parsePlaylist } from '../../services/media/hls/playlist.ts';
 import { chromiumPath, launchChromium, type TestBrowser } from '../support/chromium.ts';
@@ -136,6 +137,15 @@ function expectSameContent(segmented: FlashBeepReport, ofFile: FlashBeepReport):
   expect(Math.abs(segmented.medianOffsetMs)).toBeLessThan(300);
 }
 
+/** Waits until the player has decoded `count` pictures; a player that stands still is shown whole. */
+async function untilPlayed(page: Page, count: number): Promise<void> {
+  let report = await playerReport(page);
+  await expect
+    .poll(async () => (report = await playerReport(page)).frames, { timeout: 40_000 })
+    .toBeGreaterThan(count)
+    .catch(() => expect.fail(`the player does not go on: ${JSON.stringify(report)}`));
+}
+
 describe('segments of a running job', () => {
   it(
     'play live in hls.js and whole afterwards, next to a file and images from the same encode',
@@ -152,9 +162,7 @@ describe('segments of a running job', () => {
       await untilSegments('one', 3);
       const page = await browser.newPage();
       await playHls(page, site, 'one/live.m3u8');
-      await expect
-        .poll(async () => (await playerReport(page)).frames, { timeout: 40_000 })
-        .toBeGreaterThan(60);
+      await untilPlayed(page, 60);
       const early = await playerReport(page);
       expect(early).toMatchObject({ errors: [], isLive: true, width: 640 });
       await expect
@@ -176,9 +184,7 @@ describe('segments of a running job', () => {
 
       const again = await browser.newPage();
       await playHls(again, site, 'one/all.m3u8');
-      await expect
-        .poll(async () => (await playerReport(again)).frames, { timeout: 40_000 })
-        .toBeGreaterThan(30);
+      await untilPlayed(again, 30);
       const { duration } = await playerReport(again);
       expect(Math.abs(duration - report.durationS)).toBeLessThan(0.5);
       await again.evaluate(`window.jump(${duration - 3})`);
@@ -242,9 +248,7 @@ describe('segments of a running job', () => {
       expect((await stat(info.fileResults[0]?.location ?? '')).size).toBeGreaterThan(30_000);
       const page = await browser.newPage();
       await playHls(page, site, 'two/all.m3u8');
-      await expect
-        .poll(async () => (await playerReport(page)).frames, { timeout: 40_000 })
-        .toBeGreaterThan(60);
+      await untilPlayed(page, 60);
       expect((await playerReport(page)).errors).toEqual([]);
       await page.close();
       expect(await readdir(node.tmpDir)).toEqual([]);

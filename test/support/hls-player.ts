@@ -24,7 +24,7 @@ const PAGE = `<!doctype html><video id="v" muted playsinline></video><script src
     hls.on(Hls.Events.LEVEL_LOADED, (_event, data) => { window.seen.isLive = data.details.live; });
     hls.loadSource(url);
     hls.attachMedia(video);
-    void video.play();
+    video.play().catch((error) => window.seen.errors.push('play: ' + error.message));
   };
   window.report = () => ({
     ...window.seen,
@@ -33,6 +33,10 @@ const PAGE = `<!doctype html><video id="v" muted playsinline></video><script src
     width: video.videoWidth,
     frames: video.getVideoPlaybackQuality().totalVideoFrames,
     hasEnded: video.ended,
+    paused: video.paused,
+    readyState: video.readyState,
+    visibility: document.visibilityState,
+    buffered: Array.from({ length: video.buffered.length }, (_, i) => [video.buffered.start(i), video.buffered.end(i)]),
   });
   window.jump = (toS) => { video.currentTime = toS; };
 </script>`;
@@ -45,6 +49,11 @@ export type PlayerReport = {
   width: number;
   frames: number;
   hasEnded: boolean;
+  /** Why nothing moves, when nothing moves. */
+  paused: boolean;
+  readyState: number;
+  visibility: string;
+  buffered: [startS: number, endS: number][];
 };
 
 export type HlsSite = { url: string; close(): Promise<void> };

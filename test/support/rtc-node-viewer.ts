@@ -67,6 +67,10 @@ export class RtcNodeViewer {
     for await (const { frame } of new VideoStream(track)) {
       const i420 = frame.type === VideoBufferType.I420 ? frame : frame.convert(VideoBufferType.I420);
       const gray = shrink(i420.data, frame.width, frame.height);
+      // libwebrtc's own picture of a track that was switched off: below the black of any video.
+      if (gray.every((luma) => luma === 0)) {
+        continue;
+      }
       this.frames.push({
         atMs: performance.now(),
         width: frame.width,

@@ -7,7 +7,7 @@ export type Patience = {
   /** For the first packet of a track. */
   startUs: number;
 };
-/** Mixed sound comes 2 s behind its picture and more; receivers never play a track that the beginning lacks. */
+/** On a busy machine sound is encoded late; receivers never play a track that the beginning lacks. */
 const PATIENCE: Patience = { runningUs: 3_000_000, startUs: 10_000_000 };
 const MAX_HELD = 2_000;
 

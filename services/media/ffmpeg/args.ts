@@ -51,11 +51,8 @@ function outputArgs(output: AudioTranscodeOutput, input: AudioTranscodeInput, mi
       ];
     case 'aac':
       return [
-        ...[...common, '-c:a', 'aac', '-f', 'adts'],
-        // The pipe writes whole blocks only: a fifth of a second of sound.
-        ...(mixed
-          ? ['-flush_packets', '0', '-blocksize', String(Math.round(output.bitrateKbps * 25))]
-          : ['-flush_packets', '1']),
+        // Never blocks of a size: silence is a few bytes per frame, so a block would hold seconds of it back.
+        ...[...common, '-c:a', 'aac', '-f', 'adts', '-flush_packets', '1'],
       ];
   }
 }

@@ -141,6 +141,21 @@ describe('audio transcoder', () => {
     expect(jumps).toHaveLength(1);
   });
 
+  it.each([
+    { codec: 'aac' as const, bitrateKbps: 128 },
+    { codec: 'opus' as const, bitrateKbps: 64 },
+  ])('hands silence on as soon as sound, mixed into $codec', async (format) => {
+    const output = { ...AAC, ...format };
+    const transcoder = createAudioTranscoder({ ffmpegPath: FFMPEG, input: PCM, output, logger, mixed: true });
+    let heardUs = 0;
+    transcoder.events.on('packet', ({ ptsUs, durationUs }) => (heardUs = ptsUs + (durationUs ?? 0)));
+    for (let i = 0; i < 10; i++) {
+      transcoder.write({ ptsUs: i * 200_000, data: clicks(200, []) });
+    }
+    await expect.poll(() => heardUs, { timeout: 10_000 }).toBeGreaterThan(1_500_000);
+    await transcoder.close();
+  });
+
   it('reports why it closed when ffmpeg dies, and ignores later writes', async () => {
     const transcoder = createAudioTranscoder({
       ffmpegPath: '/bin/false',
