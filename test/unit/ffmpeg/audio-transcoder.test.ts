@@ -142,10 +142,9 @@ describe('audio transcoder', () => {
   });
 
   it.each([
-    { codec: 'aac' as const, bitrateKbps: 128 },
-    { codec: 'opus' as const, bitrateKbps: 64 },
-  ])('hands silence on as soon as sound, mixed into $codec', async (format) => {
-    const output = { ...AAC, ...format };
+    AAC,
+    { codec: 'opus', sampleRateHz: 48_000, channels: 2, bitrateKbps: 64 } satisfies AudioTranscodeOutput,
+  ])('hands silence on as soon as sound, mixed into $codec', async (output) => {
     const transcoder = createAudioTranscoder({ ffmpegPath: FFMPEG, input: PCM, output, logger, mixed: true });
     let heardUs = 0;
     transcoder.events.on('packet', ({ ptsUs, durationUs }) => (heardUs = ptsUs + (durationUs ?? 0)));
