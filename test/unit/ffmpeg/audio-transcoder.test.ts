@@ -147,7 +147,7 @@ describe('audio transcoder', () => {
   ])('hands silence on as soon as sound, mixed into $codec', async (output) => {
     const transcoder = createAudioTranscoder({ ffmpegPath: FFMPEG, input: PCM, output, logger, mixed: true });
     let heardUs = 0;
-    transcoder.events.on('packet', ({ ptsUs, durationUs }) => (heardUs = ptsUs + (durationUs ?? 0)));
+    transcoder.events.on('packet', ({ ptsUs, durationUs }) => (heardUs = ptsUs + durationUs));
     for (let i = 0; i < 10; i++) {
       transcoder.write({ ptsUs: i * 200_000, data: clicks(200, []) });
     }
