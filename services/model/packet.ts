@@ -1,3 +1,5 @@
+import type { LayerIndex, LayerSize } from './track.ts';
+
 /**
  * Encoded packets with one session clock are the currency of Sluice: sources yield them, outputs consume
  * them, nothing in between touches raw frames.
@@ -10,7 +12,14 @@ export type AudioCodec = 'opus' | 'aac' | 'mp3' | 'pcmu' | 'pcma';
  * H.264/H.265 packets are Annex B access units with parameter sets in front of every key frame;
  * AAC packets are raw (no ADTS) and `description` is the AudioSpecificConfig (ISO/IEC 14496-3 1.6.2.1).
  */
-export type VideoFormat = { kind: 'video'; codec: VideoCodec; width: number; height: number };
+export type VideoFormat = {
+  kind: 'video';
+  codec: VideoCodec;
+  width: number;
+  height: number;
+  /** Simulcast: lowest first, the last one is `width` x `height`. Absent: one layer. */
+  layers?: readonly LayerSize[];
+};
 export type AudioFormat = {
   kind: 'audio';
   codec: AudioCodec;
@@ -30,5 +39,7 @@ export type EncodedPacket = {
   durationUs: number;
   /** Audio packets are always key. */
   key: boolean;
+  /** Of a simulcast track; absent: its highest, or the only one. */
+  layer?: LayerIndex;
   data: Uint8Array;
 };

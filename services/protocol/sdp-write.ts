@@ -15,7 +15,7 @@ export type SdpSectionSpec =
       extensions: ReadonlyMap<string, number>;
       /** Simulcast: rids and which way they flow, seen from the writer. */
       simulcast?: { direction: 'send' | 'recv'; rids: readonly string[] };
-      /** What the writer sends: msid and SSRCs. */
+      /** What the writer sends: msid and SSRCs. ssrc 0: restriction ids name the streams instead. */
       source?: { streamId: string; trackId: string; ssrc: number; rtxSsrc: number; cname: string };
     };
 
@@ -129,7 +129,7 @@ function mediaLines(
     if (source.rtxSsrc !== 0) {
       lines.push(`a=ssrc-group:FID ${source.ssrc} ${source.rtxSsrc}`);
     }
-    for (const ssrc of source.rtxSsrc === 0 ? [source.ssrc] : [source.ssrc, source.rtxSsrc]) {
+    for (const ssrc of [source.ssrc, source.rtxSsrc].filter((ssrc) => ssrc !== 0)) {
       lines.push(`a=ssrc:${ssrc} cname:${source.cname}`, `a=ssrc:${ssrc} msid:${msid}`);
     }
   }

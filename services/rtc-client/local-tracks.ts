@@ -24,6 +24,8 @@ import { LocalPublisher, type PublisherHost } from './track-publisher.ts';
 
 /** As long as livekit-client waits for trackPublished. */
 const PUBLISH_TIMEOUT_MS = 10_000;
+/** Wire value of each layer index. */
+const QUALITIES = [VideoQuality.LOW, VideoQuality.MEDIUM, VideoQuality.HIGH] as const;
 
 type Pending = { resolve: (info: TrackInfo) => void; reject: (error: Error) => void };
 
@@ -59,7 +61,7 @@ export class LocalTracks {
       clock: this.#clock,
       setMuted: (sid, muted) => this.#send({ case: 'mute', value: new MuteTrackRequest({ sid, muted }) }),
       unpublish: (publisher) => this.#unpublish(publisher),
-      report: (mid) => this.#peer()?.report(mid),
+      report: (ssrc) => this.#peer()?.report(ssrc),
     };
     const publisher = new LocalPublisher(options, host, this.#logger);
     await this.#announce(publisher);
@@ -154,21 +156,21 @@ export class LocalTracks {
       kind: format.kind,
       codecs,
       trackId: publisher.cid,
-      side: publisher,
+      encodings: publisher.encodings,
     });
     try {
       const published = this.#awaitPublished(publisher.cid);
       this.#send({ case: 'addTrack', value: addTrackRequest(publisher) });
       const [info] = await Promise.all([published, peer.negotiate()]);
-      const stream = peer.sendStream(mid);
-      if (stream === undefined) {
+      const streams = peer.sendStreams(mid);
+      if (streams.size === 0) {
         throw new ServiceError('failed_precondition', `the server does not accept ${format.codec} from us`, {
           blame: 'destination',
         });
       }
       publisher.assign(info.sid, mid);
       this.#publishers.set(publisher, info);
-      publisher.attach(stream);
+      publisher.attach(streams);
     } catch (error) {
       peer.stopSend(mid);
       throw error;
@@ -213,6 +215,14 @@ export class LocalTracks {
   }
 }
 
+function videoLayer(
+  quality: VideoQuality,
+  { width, height }: { width: number; height: number },
+  bitrateKbps = 0,
+): VideoLayer {
+  return new VideoLayer({ quality, width, height, bitrate: bitrateKbps * 1000 });
+}
+
 function addTrackRequest(publisher: LocalPublisher): AddTrackRequest {
   const { format, name, source, bitrateKbps } = publisher.options;
   const common = { cid: publisher.cid, name, source: TRACK_SOURCE_TO_WIRE[source], muted: publisher.muted };
@@ -230,8 +240,8 @@ function addTrackRequest(publisher: LocalPublisher): AddTrackRequest {
     });
   }
   const { width, height } = format;
-  const layers = [
-    new VideoLayer({ quality: VideoQuality.HIGH, width, height, bitrate: (bitrateKbps ?? 0) * 1000 }),
+  const layers = format.layers?.map((layer) => videoLayer(QUALITIES[layer.layer], layer)) ?? [
+    videoLayer(VideoQuality.HIGH, format, bitrateKbps),
   ];
   return new AddTrackRequest({
     ...common,

@@ -6,22 +6,16 @@ import { PublisherClock } from '../media/timing/publisher-clock.ts';
 import { parseSdp, type SdpCodec, type SessionDescription } from '../protocol/sdp.ts';
 import type { LocalCertificate } from './dtls-session.ts';
 import type { IceServer } from './ice-agent.ts';
-import {
-  MediaSections,
-  receiveSections,
-  sendAgreement,
-  wantsRemb,
-  type ReceiveSection,
-  type SendSource,
-} from './media-sections.ts';
+import { MediaSections, receiveSections, wantsRemb, type ReceiveSection } from './media-sections.ts';
 import { MediaTransport } from './media-transport.ts';
 import { Negotiator } from './negotiator.ts';
 import { Pacer } from './pacer.ts';
 import type { LocalMedia } from '../media/rtp/local-media.ts';
 import { ReceiveStream, type ReceiveStreamOptions } from './receive-stream.ts';
-import { RtcpExchange, type SendEntry, type SendSide } from './rtcp-exchange.ts';
+import { RtcpExchange } from './rtcp-exchange.ts';
 import { RtpRouter } from './rtp-router.ts';
-import { SendStream } from './send-stream.ts';
+import { randomSsrc, SendSections, type AddSendOptions } from './send-sections.ts';
+import type { SendStream } from './send-stream.ts';
 
 export type MediaPeerOptions = {
   logger: Logger;
@@ -51,12 +45,6 @@ export type ReceiveConsumer = Pick<
   clockKey: string;
 };
 
-type Send = SendEntry & { kind: 'audio' | 'video'; source: SendSource };
-
-function randomSsrc(): number {
-  return randomBytes(4).readUInt32BE(0) || 1;
-}
-
 /** The client's one peer connection: negotiation, and RTP streams in both directions. */
 export class MediaPeer {
   readonly #options: MediaPeerOptions;
@@ -68,7 +56,7 @@ export class MediaPeer {
   readonly #router = new RtpRouter();
   readonly #localSsrc = randomSsrc();
   readonly #cname = randomBytes(12).toString('base64url');
-  readonly #sends = new Map<string, Send>();
+  readonly #sends: SendSections;
   readonly #clocks = new Map<string, PublisherClock>();
   readonly #connected: Promise<void>;
   #resolveConnected: () => void = () => undefined;
@@ -76,7 +64,6 @@ export class MediaPeer {
   #receiving: readonly ReceiveSection[] = [];
   #lastAnswer: WireDescription | undefined;
   #applying: Promise<void> = Promise.resolve();
-  #transportSequence = 0;
   #closed = false;
 
   constructor(options: MediaPeerOptions) {
@@ -98,10 +85,16 @@ export class MediaPeer {
     this.#rtcp = new RtcpExchange({
       localSsrc: this.#localSsrc,
       router: this.#router,
-      sends: () => this.#sends.values(),
+      sends: () => this.#sends.entries(),
       sendRtcp: (compound) => this.#transport.sendRtcp(compound),
     });
     this.#sections = new MediaSections(options.receiveSections);
+    this.#sends = new SendSections({
+      sections: this.#sections,
+      cname: this.#cname,
+      pacer: this.#pacer,
+      sendRtp: (packet, headerLength, rollover) => this.#transport.sendRtp(packet, headerLength, rollover),
+    });
     this.#negotiator = new Negotiator({
       createOffer: () =>
         this.#sections.offer({
@@ -170,7 +163,7 @@ export class MediaPeer {
     }
     const description = parseSdp(answer.sdp);
     this.#lastAnswer = answer;
-    this.#applySendSections(description);
+    this.#sends.apply(description);
     this.#receiving = receiveSections(description, answer.midToTrackId);
     this.#rtcp.configure({
       transportCcId: this.#receiving.find((section) => section.transportCcId !== 0)?.transportCcId ?? 0,
@@ -186,43 +179,23 @@ export class MediaPeer {
     this.#options.onReceiveSections();
   }
 
-  /** A new sending section; its stream exists after the next negotiation. Returns the mid. */
-  addSend(options: {
-    kind: 'audio' | 'video';
-    codecs: readonly SdpCodec[];
-    trackId: string;
-    side: SendSide;
-  }): string {
-    const { kind, codecs, trackId, side } = options;
-    const ssrc = randomSsrc();
-    const hasRtx = codecs.some((codec) => codec.rtxPayloadType !== 0);
-    const source: SendSource = {
-      streamId: this.#cname,
-      trackId,
-      ssrc,
-      rtxSsrc: hasRtx ? randomSsrc() : 0,
-      cname: this.#cname,
-    };
-    const mid = this.#sections.addSend({ kind, codecs, source });
-    this.#sends.set(mid, { kind, source, ssrc, side, stream: undefined });
-    return mid;
+  /** A new sending section, as SendSections.add(); its streams exist after the next negotiation. */
+  addSend(options: AddSendOptions): string {
+    return this.#sends.add(options);
   }
 
-  sendStream(mid: string): SendStream | undefined {
-    return this.#sends.get(mid)?.stream;
+  /** By restriction id; empty until the server has accepted the section. */
+  sendStreams(mid: string): ReadonlyMap<string, SendStream> {
+    return this.#sends.streams(mid);
   }
 
   stopSend(mid: string): void {
-    this.#sections.stopSend(mid);
-    this.#sends.delete(mid);
+    this.#sends.stop(mid);
   }
 
   /** A sender report right away: receivers can line the tracks up from the first second on. */
-  report(mid: string): void {
-    const entry = this.#sends.get(mid);
-    if (entry !== undefined) {
-      this.#rtcp.sendSenderReport(entry);
-    }
+  report(ssrc: number): void {
+    this.#rtcp.sendSenderReportOf(ssrc);
   }
 
   receiveSections(): readonly ReceiveSection[] {
@@ -287,31 +260,6 @@ export class MediaPeer {
     if (this.#transport.isConnected && !this.#closed) {
       this.#rtcp.start();
       this.#resolveConnected();
-    }
-  }
-
-  #applySendSections(answer: SessionDescription): void {
-    for (const [mid, entry] of this.#sends) {
-      const agreement = sendAgreement(answer.media.find((section) => section.mid === mid));
-      if (agreement === undefined || entry.stream !== undefined) {
-        continue;
-      }
-      entry.stream = new SendStream({
-        kind: entry.kind,
-        ssrc: entry.ssrc,
-        rtxSsrc: agreement.rtxPayloadType === 0 ? 0 : entry.source.rtxSsrc,
-        payloadType: agreement.payloadType,
-        rtxPayloadType: agreement.rtxPayloadType,
-        mid,
-        cname: this.#cname,
-        extensions: agreement.extensions,
-        nextTransportSequence: () => {
-          this.#transportSequence = (this.#transportSequence + 1) & 0xffff;
-          return this.#transportSequence;
-        },
-        sendRtp: (packet, headerLength, rollover) => this.#transport.sendRtp(packet, headerLength, rollover),
-        pacer: this.#pacer,
-      });
     }
   }
 }

@@ -26,7 +26,13 @@ const EXTENSIONS: Readonly<Record<'audio' | 'video', ReadonlyMap<string, number>
   ]),
 };
 export const MID_EXTENSION_ID = 4;
+const SIMULCAST_EXTENSIONS: ReadonlyMap<string, number> = new Map([
+  ...EXTENSIONS.video,
+  [EXTENSION_URI.rid, 10],
+  [EXTENSION_URI.repairedRid, 11],
+]);
 
+/** ssrc 0: there are several, told apart by restriction ids. */
 export type SendSource = { streamId: string; trackId: string; ssrc: number; rtxSsrc: number; cname: string };
 
 type Section =
@@ -38,6 +44,8 @@ type Section =
       mid: string;
       codecs: readonly SdpCodec[];
       source: SendSource;
+      /** Simulcast, highest first; [] = one stream. */
+      rids: readonly string[];
       active: boolean;
     };
 
@@ -67,9 +75,14 @@ export class MediaSections {
   }
 
   /** Returns the mid of a new section that sends. */
-  addSend(options: { kind: 'audio' | 'video'; codecs: readonly SdpCodec[]; source: SendSource }): string {
+  addSend(options: {
+    kind: 'audio' | 'video';
+    codecs: readonly SdpCodec[];
+    source: SendSource;
+    rids?: readonly string[];
+  }): string {
     const mid = this.#nextMid();
-    this.#sections.push({ form: 'send', mid, active: true, ...options });
+    this.#sections.push({ form: 'send', mid, active: true, rids: [], ...options });
     return mid;
   }
 
@@ -121,16 +134,25 @@ function toSpec(section: Section): SdpSectionSpec {
   if (section.form === 'receive') {
     return { ...common, direction: 'recvonly', codecs: RECEIVE_CODECS[section.kind] };
   }
-  return section.active
-    ? { ...common, direction: 'sendonly', codecs: section.codecs, source: section.source }
-    : { ...common, direction: 'inactive', codecs: section.codecs };
+  if (!section.active) {
+    return { ...common, direction: 'inactive', codecs: section.codecs };
+  }
+  const { codecs, source, rids } = section;
+  return {
+    ...{ ...common, direction: 'sendonly', codecs, source },
+    ...(rids.length === 0
+      ? {}
+      : { extensions: SIMULCAST_EXTENSIONS, simulcast: { direction: 'send', rids } as const }),
+  };
 }
 
 /** What the answer says about a section we send on; undefined when the server does not take it. */
 export type SendAgreement = {
   payloadType: number;
   rtxPayloadType: number;
-  extensions: { mid: number; transportCc: number; absSendTime: number };
+  extensions: { mid: number; transportCc: number; absSendTime: number; rid: number; repairedRid: number };
+  /** The layers it wants; [] = one stream without a name. */
+  rids: readonly string[];
 };
 
 export function sendAgreement(answer: SdpMediaSection | undefined): SendAgreement | undefined {
@@ -148,7 +170,10 @@ export function sendAgreement(answer: SdpMediaSection | undefined): SendAgreemen
       mid: answer.extensions.get(EXTENSION_URI.mid) ?? 0,
       transportCc: answer.extensions.get(EXTENSION_URI.transportCc) ?? 0,
       absSendTime: answer.extensions.get(EXTENSION_URI.absSendTime) ?? 0,
+      rid: answer.extensions.get(EXTENSION_URI.rid) ?? 0,
+      repairedRid: answer.extensions.get(EXTENSION_URI.repairedRid) ?? 0,
     },
+    rids: answer.recvRids,
   };
 }
 

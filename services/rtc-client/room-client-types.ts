@@ -1,7 +1,14 @@
 import type { LocalMedia } from '../media/rtp/local-media.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SafeEmitter } from '../base/events.ts';
-import type { AudioFormat, EncodedPacket, TrackFormat, VideoCodec, AudioCodec } from '../model/packet.ts';
+import type {
+  AudioFormat,
+  EncodedPacket,
+  TrackFormat,
+  VideoCodec,
+  AudioCodec,
+  VideoFormat,
+} from '../model/packet.ts';
 
 export type TrackSourceName = 'unknown' | 'camera' | 'microphone' | 'screen_share' | 'screen_share_audio';
 
@@ -39,7 +46,8 @@ export type RemoteTrack = {
 };
 
 export type PublishOptions = {
-  format: { kind: 'video'; codec: VideoCodec; width: number; height: number } | AudioFormat;
+  /** A video format with layers is published as simulcast. */
+  format: VideoFormat | AudioFormat;
   name: string;
   source: TrackSourceName;
   /** Announced to subscribers and used for pacing; 0 = unknown. */

@@ -82,7 +82,14 @@ export class RtcpExchange {
     this.#options.sendRtcp(Buffer.concat([buildReceiverReport(this.#options.localSsrc, []), packet]));
   }
 
-  sendSenderReport({ stream, side }: SendEntry): void {
+  sendSenderReportOf(ssrc: number): void {
+    const entry = this.#entry(ssrc);
+    if (entry !== undefined) {
+      this.#sendSenderReport(entry);
+    }
+  }
+
+  #sendSenderReport({ stream, side }: SendEntry): void {
     const point = side.reportPoint();
     if (stream !== undefined && point !== undefined) {
       this.#options.sendRtcp(stream.senderReport(point.rtpTimestamp, point.ntpUs));
@@ -123,7 +130,7 @@ export class RtcpExchange {
     this.#sendTransportFeedback();
     const { localSsrc, router, sendRtcp } = this.#options;
     for (const entry of this.#options.sends()) {
-      this.sendSenderReport(entry);
+      this.#sendSenderReport(entry);
     }
     const nowUs = monotonicUs();
     const streams = router.streams();

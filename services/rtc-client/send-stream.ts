@@ -23,9 +23,11 @@ export type SendStreamOptions = {
   payloadType: number;
   rtxPayloadType: number;
   mid: string;
+  /** Name of the simulcast layer; '' = none. */
+  rid: string;
   cname: string;
   /** Negotiated ids, 0 = not negotiated. */
-  extensions: { mid: number; transportCc: number; absSendTime: number };
+  extensions: { mid: number; transportCc: number; absSendTime: number; rid: number; repairedRid: number };
   /** One counter per transport. */
   nextTransportSequence: () => number;
   sendRtp: (packet: Buffer, headerLength: number, rollover: number) => void;
@@ -46,6 +48,7 @@ export class SendStream {
   readonly #headerLength: number;
   readonly #transportCcOffset: number;
   readonly #absSendTimeOffset: number;
+  readonly #ridOffset: number;
   /** Extended: rollover · 2^16 + sequence number. Starts low so that the first wrap is far (RFC 3711 §3.3.1). */
   #next: number;
   #rtxNext = randomInt(0x4000);
@@ -70,6 +73,9 @@ export class SendStream {
       ssrc: options.ssrc,
       extensions: [
         ...(extensions.mid === 0 ? [] : [{ id: extensions.mid, data: Buffer.from(options.mid) }]),
+        ...(options.rid === '' || extensions.rid === 0
+          ? []
+          : [{ id: extensions.rid, data: Buffer.from(options.rid) }]),
         ...(extensions.absSendTime === 0 ? [] : [{ id: extensions.absSendTime, data: Buffer.alloc(3) }]),
         ...(extensions.transportCc === 0 ? [] : [{ id: extensions.transportCc, data: Buffer.alloc(2) }]),
       ],
@@ -77,6 +83,8 @@ export class SendStream {
     const header = this.#template.subarray(0, this.#headerLength);
     this.#transportCcOffset = extensionOffset(Math.max(0, findExtension(header, extensions.transportCc)));
     this.#absSendTimeOffset = extensionOffset(Math.max(0, findExtension(header, extensions.absSendTime)));
+    this.#ridOffset =
+      options.rid === '' ? 0 : extensionOffset(Math.max(0, findExtension(header, extensions.rid)));
   }
 
   get ssrc(): number {
@@ -203,6 +211,11 @@ export class SendStream {
     writeU16(packet, 2, extended & 0xffff);
     writeU32(packet, 4, readU32(original, 4));
     writeU32(packet, 8, this.#options.rtxSsrc);
+    if (this.#ridOffset > 0) {
+      // RFC 8852 section 3.3: a repair names its stream by another extension, in the one-byte form (RFC 8285).
+      packet[this.#ridOffset - 1] =
+        (this.#options.extensions.repairedRid << 4) | (this.#options.rid.length - 1);
+    }
     writeU16(packet, this.#headerLength, readU16(original, 2));
     original.copy(packet, this.#headerLength + 2, this.#headerLength);
     this.#stamp(packet);

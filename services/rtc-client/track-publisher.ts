@@ -2,12 +2,11 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { monotonicUs } from '../base/clock.ts';
 import { SafeEmitter } from '../base/events.ts';
 import type { Logger } from '../base/logger.ts';
-import { createPacketizer } from '../media/packetize/packetizer.ts';
-import type { Packetizer } from '../media/packetize/packetizer-types.ts';
 import type { EncodedPacket } from '../model/packet.ts';
+import { LayerSender } from './layer-sender.ts';
 import type { SendSide } from './rtcp-exchange.ts';
 import type { PublishOptions, TrackPublisher, TrackPublisherEvents } from './room-client-types.ts';
-import { MAX_PAYLOAD_LENGTH, type SendStream } from './send-stream.ts';
+import type { SendStream } from './send-stream.ts';
 import type { SendClock } from './send-clock.ts';
 
 /** What the client does for a publisher. */
@@ -15,32 +14,26 @@ export type PublisherHost = {
   clock: SendClock;
   setMuted: (trackSid: string, muted: boolean) => void;
   unpublish: (publisher: LocalPublisher) => Promise<void>;
-  /** Sends a sender report for the section. */
-  report: (mid: string) => void;
+  /** Sends a sender report for the stream. */
+  report: (ssrc: number) => void;
 };
 
-/** Held while the transport is down: what a receiver needs to start at the last key frame. */
-const MAX_HELD_BYTES = 8 << 20;
-const MAX_HELD_AUDIO_US = 1_000_000;
 const KEYFRAME_EVENT_INTERVAL_US = 100_000;
+/** By layer index: the names LiveKit's clients use, which every server knows. */
+export const LAYER_RIDS = ['q', 'h', 'f'] as const;
 
-/** One published track. It outlives reconnects: the client gives it a new stream. */
-export class LocalPublisher implements TrackPublisher, SendSide {
+/** One published track. It outlives reconnects: the client gives it new streams. */
+export class LocalPublisher implements TrackPublisher {
   readonly cid = randomUUID();
   readonly options: PublishOptions;
   readonly events: SafeEmitter<TrackPublisherEvents>;
   readonly #host: PublisherHost;
-  readonly #packetizer: Packetizer;
-  readonly #clockRateHz: number;
-  readonly #timestampBase = randomBytes(4).readUInt32BE(0);
+  /** By restriction id; one without a name when there is no simulcast. */
+  readonly #senders: ReadonlyMap<string, LayerSender>;
   #trackSid = '';
   #mid = '';
-  #stream: SendStream | undefined;
   #muted: boolean;
   #closed = false;
-  #held: EncodedPacket[] = [];
-  #heldBytes = 0;
-  #last: { ptsUs: number; writtenUs: number } | undefined;
   #lastKeyframeEventUs = Number.NEGATIVE_INFINITY;
 
   /** @throws ServiceError unimplemented for a codec without a packetizer. */
@@ -48,9 +41,26 @@ export class LocalPublisher implements TrackPublisher, SendSide {
     this.options = options;
     this.#host = host;
     this.#muted = options.muted ?? false;
-    this.#packetizer = createPacketizer(options.format.codec);
-    this.#clockRateHz = options.format.kind === 'video' ? 90_000 : 48_000;
     this.events = new SafeEmitter(logger);
+    const { format } = options;
+    const layers = format.kind === 'video' ? (format.layers ?? []) : [];
+    const rids = layers.length > 1 ? layers.map(({ layer }) => LAYER_RIDS[layer]) : [''];
+    const shared = {
+      codec: format.codec,
+      clockRateHz: format.kind === 'video' ? 90_000 : 48_000,
+      clock: host.clock,
+      timestampBase: randomBytes(4).readUInt32BE(0),
+      onFirstFrame: host.report,
+      onKeyframeRequest: () => {
+        this.#onKeyframeRequest();
+      },
+    };
+    this.#senders = new Map(rids.map((rid) => [rid, new LayerSender(shared)]));
+  }
+
+  /** What media sections are made of: lowest layer first. */
+  get encodings(): { rid: string; side: SendSide }[] {
+    return [...this.#senders].map(([rid, side]) => ({ rid, side }));
   }
 
   get trackSid(): string {
@@ -71,17 +81,15 @@ export class LocalPublisher implements TrackPublisher, SendSide {
     this.#mid = mid;
   }
 
-  /** The stream to write to; undefined while the transport is down. Packets held back go out first. */
-  attach(stream: SendStream | undefined): void {
-    this.#stream = stream;
-    if (stream === undefined) {
-      return;
-    }
-    const held = this.#held;
-    this.#held = [];
-    this.#heldBytes = 0;
-    for (const packet of held) {
-      this.#send(stream, packet);
+  /** The streams to write to, by restriction id; undefined while the transport is down. */
+  attach(streams: ReadonlyMap<string, SendStream> | undefined): void {
+    for (const [rid, sender] of this.#senders) {
+      const stream = streams?.get(rid);
+      if (streams !== undefined && stream === undefined) {
+        sender.refuse();
+      } else {
+        sender.attach(stream);
+      }
     }
   }
 
@@ -89,11 +97,9 @@ export class LocalPublisher implements TrackPublisher, SendSide {
     if (this.#closed || this.#muted) {
       return;
     }
-    if (this.#stream === undefined) {
-      this.#hold(packet);
-    } else {
-      this.#send(this.#stream, packet);
-    }
+    const rid = this.#senders.size > 1 && packet.layer !== undefined ? LAYER_RIDS[packet.layer] : undefined;
+    const sender = rid === undefined ? [...this.#senders.values()].at(-1) : this.#senders.get(rid);
+    sender?.write(packet);
   }
 
   setMuted(muted: boolean): void {
@@ -121,61 +127,17 @@ export class LocalPublisher implements TrackPublisher, SendSide {
       return;
     }
     this.#closed = true;
-    this.#stream = undefined;
-    this.#held = [];
+    for (const sender of this.#senders.values()) {
+      sender.refuse();
+    }
     this.events.emit('closed', { cause });
   }
 
-  onKeyframeRequest(): void {
+  #onKeyframeRequest(): void {
     const atUs = monotonicUs();
     if (atUs - this.#lastKeyframeEventUs >= KEYFRAME_EVENT_INTERVAL_US) {
       this.#lastKeyframeEventUs = atUs;
       this.events.emit('keyframeRequested', { atUs });
     }
-  }
-
-  reportPoint(): { rtpTimestamp: number; ntpUs: number } | undefined {
-    if (this.#last === undefined) {
-      return undefined;
-    }
-    const ptsUs = this.#last.ptsUs + (monotonicUs() - this.#last.writtenUs);
-    return { rtpTimestamp: this.#rtpTimestamp(ptsUs), ntpUs: this.#host.clock.toNtpUs(ptsUs) };
-  }
-
-  #send(stream: SendStream, packet: EncodedPacket): void {
-    const payloads = this.#packetizer.packetize(packet.data, {
-      key: packet.key,
-      maxPayloadLength: MAX_PAYLOAD_LENGTH,
-    });
-    this.#host.clock.toNtpUs(packet.ptsUs);
-    this.#last = { ptsUs: packet.ptsUs, writtenUs: monotonicUs() };
-    const isFirst = !stream.hasSent;
-    stream.sendFrame(payloads, this.#rtpTimestamp(packet.ptsUs));
-    if (isFirst) {
-      this.#host.report(this.#mid);
-    }
-  }
-
-  #rtpTimestamp(ptsUs: number): number {
-    const ticks = Math.round((ptsUs * this.#clockRateHz) / 1_000_000) + this.#timestampBase;
-    return ((ticks % 0x1_0000_0000) + 0x1_0000_0000) % 0x1_0000_0000;
-  }
-
-  #hold(packet: EncodedPacket): void {
-    if (packet.kind === 'video') {
-      if (packet.key || this.#heldBytes + packet.data.length > MAX_HELD_BYTES) {
-        this.#held = [];
-        this.#heldBytes = 0;
-      }
-      if (!packet.key && this.#held.length === 0) {
-        return;
-      }
-    } else {
-      while ((this.#held[0]?.ptsUs ?? packet.ptsUs) < packet.ptsUs - MAX_HELD_AUDIO_US) {
-        this.#held.shift();
-      }
-    }
-    this.#held.push(packet);
-    this.#heldBytes += packet.data.length;
   }
 }

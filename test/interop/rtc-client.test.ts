@@ -237,9 +237,9 @@ describe('two room clients', () => {
     await expect(client.subscribe('TR_nothing')).rejects.toMatchObject({ code: 'not_found' });
     await expect(
       client.publish({
-        format: { kind: 'video', codec: 'av1', width: 16, height: 16 },
+        format: { kind: 'audio', codec: 'aac', sampleRateHz: 48_000, channels: 2 },
         name: '',
-        source: 'camera',
+        source: 'microphone',
       }),
     ).rejects.toMatchObject({ code: 'unimplemented' });
   });

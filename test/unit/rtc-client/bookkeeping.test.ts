@@ -154,6 +154,23 @@ describe('MediaSections', () => {
     expect(next.media[3]?.direction).toBe('inactive');
   });
 
+  it('offers simulcast by restriction ids, best first, without SSRCs', () => {
+    const sections = new MediaSections({ audio: 0, video: 0 });
+    const mid = sections.addSend({
+      kind: 'video',
+      codecs: publishCodecs('vp8', 1),
+      source: { ...source, ssrc: 0, rtxSsrc: 0 },
+      rids: ['f', 'h', 'q'],
+    });
+    const offered = parseSdp(sections.offer(transport)).media.find((section) => section.mid === mid);
+    expect(offered?.sendRids).toEqual(['f', 'h', 'q']);
+    expect(offered?.sources).toEqual([]);
+    expect(offered?.trackId).toBe('cid');
+    expect([...(offered?.extensions.keys() ?? [])]).toEqual(
+      expect.arrayContaining([EXTENSION_URI.rid, EXTENSION_URI.repairedRid]),
+    );
+  });
+
   it('offers no payload type twice and the same extension ids everywhere', () => {
     const sections = new MediaSections({ audio: 2, video: 2 });
     for (const section of parseSdp(sections.offer(transport)).media) {
@@ -193,7 +210,8 @@ describe('MediaSections', () => {
     expect(sendAgreement(answer('recvonly').media[0])).toEqual({
       payloadType: 96,
       rtxPayloadType: 97,
-      extensions: { mid: 0, transportCc: 3, absSendTime: 0 },
+      extensions: { mid: 0, transportCc: 3, absSendTime: 0, rid: 0, repairedRid: 0 },
+      rids: [],
     });
     expect(sendAgreement(answer('inactive').media[0])).toBeUndefined();
     expect(sendAgreement(undefined)).toBeUndefined();

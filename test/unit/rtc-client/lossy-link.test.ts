@@ -68,7 +68,8 @@ function link(options: LinkOptions = {}) {
     rtxPayloadType: rtx ? 107 : 0,
     mid: '1',
     cname: 'c',
-    extensions: { mid: 4, transportCc: 3, absSendTime: 0 },
+    extensions: { mid: 4, transportCc: 3, absSendTime: 0, rid: 0, repairedRid: 0 },
+    rid: '',
     nextTransportSequence: () => (transportSequence += 1) & 0xffff,
     sendRtp: (packet) => {
       const copy = Buffer.from(packet);
