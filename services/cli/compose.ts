@@ -142,6 +142,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
               duplicateKey: config.ingress.duplicate_key,
               maxLatencyMs: config.ingress.max_latency_ms,
             },
+            slates: { files: config.ingress.slates, byDefault: config.ingress.slate },
           },
           ...(await rtmpsOptions(config)),
           url: {

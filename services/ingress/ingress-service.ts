@@ -5,7 +5,7 @@ import type { Bus } from '../bus/bus.ts';
 import type { LocalMedia } from '../media/rtp/local-media.ts';
 import { connectRoom as connectRoomClient } from '../rtc-client/room-client.ts';
 import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
-import { IngressSession } from './ingress-session.ts';
+import { IngressSession, type IngressSessionOptions } from './ingress-session.ts';
 import { lookUpStreamKey } from './key-lookup.ts';
 import type { RoomAccess } from './room-publisher.ts';
 import { RTMP_SESSION_POLICY, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
@@ -16,6 +16,8 @@ import type { WhipLimits } from './servers/whip-limits.ts';
 import { startWhipServer } from './servers/whip-server.ts';
 import type { WhipAnswer, WhipPublished, WhipPublishRequest } from './servers/whip-types.ts';
 import { SessionRegistry } from './session-registry.ts';
+import type { SlateSettings } from './slate/slate-choice.ts';
+import { checkSlates, SlateFilms } from './slate/slate-film.ts';
 import { serveUrlIngress } from './url/url-ingress.ts';
 import type { UrlPolicyOptions } from './url/url-policy.ts';
 import { WhipIngressSession } from './whip-session.ts';
@@ -29,6 +31,8 @@ export type IngressOptions = {
     bindAddress: string;
     limits?: Partial<RtmpLimits>;
     policy?: Partial<RtmpSessionPolicy>;
+    /** Shown while an encoder is away. */
+    slates?: SlateSettings;
   };
   /** Undefined: no RTMPS. Certificate chain and private key, PEM; the limits are those of `rtmp`. */
   rtmps?: { port: number; bindAddress: string; cert: string; key: string };
@@ -58,17 +62,28 @@ export type Ingress = {
   close(cause: string): Promise<void>;
 };
 
-/** Starts the listeners and publishes what comes in. @throws ServiceError unavailable when a port is taken. */
+/**
+ * Starts the listeners and publishes what comes in.
+ * @throws ServiceError unavailable when a port is taken, invalid_argument when a slate cannot be read.
+ */
 export async function startIngress(options: IngressOptions): Promise<Ingress> {
   const { bus, logger } = options;
   const sessions = new SessionRegistry({ bus, logger });
+  const slates = options.rtmp.slates && {
+    settings: options.rtmp.slates,
+    films: new SlateFilms({ ffmpegPath: options.ffmpegPath, logger }),
+  };
+  if (slates !== undefined) {
+    await checkSlates(slates.settings);
+  }
   const connectRoom = options.connectRoom ?? clientFor(options.localMedia);
   const stopServing = await serveUrlIngress(options, sessions, connectRoom);
   const rtmp = await startRtmpListeners({
     rtmp: options.rtmp,
     rtmps: options.rtmps,
     logger,
-    onPublish: (request, encoder) => acceptRtmp({ ...options, connectRoom }, sessions, request, encoder),
+    onPublish: (request, encoder) =>
+      acceptRtmp({ ...options, connectRoom, slates }, sessions, request, encoder),
   });
   const whip = await startWhipServer({
     ...options.whip,
@@ -99,12 +114,12 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
 
 /** @throws ServiceError not_found for wrong and disabled keys alike, already_exists while another encoder publishes. */
 async function acceptRtmp(
-  options: IngressOptions & { connectRoom: ConnectRoom },
+  options: IngressOptions & { connectRoom: ConnectRoom; slates: IngressSessionOptions['slates'] },
   sessions: SessionRegistry,
   { streamKey }: PublishRequest,
   encoder: EncoderConnection,
 ): Promise<MediaSink> {
-  const { bus, logger, room, ffmpegPath, connectRoom } = options;
+  const { bus, logger, room, ffmpegPath, connectRoom, slates } = options;
   const info = await lookUpStreamKey(options, streamKey, IngressInput.RTMP_INPUT).catch((error: unknown) => {
     const disabled = error instanceof ServiceError && error.code === 'permission_denied';
     throw disabled ? new ServiceError('not_found', 'stream key is not valid') : error;
@@ -116,6 +131,7 @@ async function acceptRtmp(
   const session = await sessions.run(info, 'RT_', async () => {
     const starting = new IngressSession({
       ...{ bus, logger, room, ffmpegPath, connectRoom, info, encoder },
+      ...(slates === undefined ? {} : { slates }),
       kind: 'rtmp',
       policy: { ...RTMP_SESSION_POLICY, ...options.rtmp.policy },
       isDraining: () => sessions.isClosed,

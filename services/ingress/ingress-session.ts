@@ -13,6 +13,9 @@ import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
 import type { EncoderConnection, MediaSink, SourceDescription } from './servers/publisher-types.ts';
 import { RTMP_SESSION_POLICY, SILENT_AFTER_MS, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
 import { SessionMedia } from './session-media.ts';
+import { AwaySlate } from './slate/away-slate.ts';
+import { chosenSlate, type SlateSettings } from './slate/slate-choice.ts';
+import type { SlateFilms } from './slate/slate-film.ts';
 import type { RunningSession } from './session-registry.ts';
 import { SessionReport } from './session-report.ts';
 import { StateReporter } from './state-reporter.ts';
@@ -28,6 +31,8 @@ export type IngressSessionOptions = {
   policy?: RtmpSessionPolicy;
   /** True once nobody can connect again. */
   isDraining?: () => boolean;
+  /** Shown while an RTMP encoder is away; default: nothing is. */
+  slates?: { settings: SlateSettings; films: SlateFilms };
   /** RTMP endpoints wait for the next encoder; a URL is played once. */
   kind: 'rtmp' | 'url';
   /** A URL that is not paced here. */
@@ -52,6 +57,7 @@ export class IngressSession implements MediaSink, RunningSession {
   #encoder: EncoderConnection | undefined;
   /** Undefined: nobody may stand by. */
   readonly #backup: BackupEncoders | undefined;
+  readonly #slate: AwaySlate | undefined;
   /** Runs while the encoder is away. */
   #windowTimer: NodeJS.Timeout | undefined;
   /** Media has not come back yet. */
@@ -93,6 +99,7 @@ export class IngressSession implements MediaSink, RunningSession {
       connectRoom: options.connectRoom,
       logger,
     });
+    this.#slate = this.#createSlate();
     this.#report = new SessionReport(this.#state, this.#media, () => this.#room.roomSid);
     this.#wire();
   }
@@ -165,10 +172,11 @@ export class IngressSession implements MediaSink, RunningSession {
   /** Time goes on. @param encoder the same as before: another one behind it is heard from now on. */
   #resume(encoder: EncoderConnection): MediaSink {
     const previous = this.#encoder;
+    const wasShown = this.#slate?.hide() ?? false;
     clearTimeout(this.#windowTimer);
     this.#encoder = encoder;
     this.#media.resumed();
-    if (previous !== undefined) {
+    if (previous !== undefined || wasShown) {
       this.#interrupt({ overlapping: previous === encoder });
     }
     if (previous !== encoder) {
@@ -211,6 +219,7 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#interrupt();
     this.#state.setStatus('buffering');
     this.#report.now();
+    this.#slate?.show();
     this.#logger.info({ cause, reconnectWindowMs }, 'ingress encoder lost, waiting for it');
     this.#windowTimer = setTimeout(() => {
       this.end(cause);
@@ -238,6 +247,9 @@ export class IngressSession implements MediaSink, RunningSession {
     });
     this.#media.events.on('format', (format) => {
       this.#room.publish(format);
+      if (format.kind === 'video') {
+        this.#slate?.prepare();
+      }
     });
     this.#media.events.on('packet', (packet) => {
       this.#room.write(packet);
@@ -264,6 +276,20 @@ export class IngressSession implements MediaSink, RunningSession {
       }
       this.#room.setAttributes({ 'sluice.ingress.keyframeInterval': text });
     });
+  }
+
+  /** @throws ServiceError failed_precondition when the endpoint wants one that nobody has configured. */
+  #createSlate(): AwaySlate | undefined {
+    const { info, slates } = this.#options;
+    const file = slates && chosenSlate(info.participantMetadata, slates.settings);
+    return slates === undefined || file === undefined
+      ? undefined
+      : new AwaySlate({
+          film: (size) => slates.films.film(file, size),
+          size: () => this.#media.h264Size,
+          send: (timestampMs, body) => this.#media.slate(timestampMs, body),
+          logger: this.#logger,
+        });
   }
 
   #onMediaInRoom(): void {
@@ -296,6 +322,7 @@ export class IngressSession implements MediaSink, RunningSession {
       this.#stopping = true;
       this.#report.stop();
       clearTimeout(this.#windowTimer);
+      this.#slate?.hide();
       this.#encoder?.drop(cause);
       if (failure === undefined) {
         this.#logger.info({ cause }, 'ingress session ends');

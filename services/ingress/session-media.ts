@@ -99,6 +99,18 @@ export class SessionMedia {
     this.#video.push(this.#clock.toSessionUs('video', timestampMs, nowUs), body);
   }
 
+  /** As video(), of a stand-in for the encoder: what is told about the encoder stays as it was. */
+  slate(timestampMs: number, body: Buffer): void {
+    this.#arrivalUs = monotonicUs();
+    this.#video.push(this.#clock.toSessionUs('video', timestampMs, this.#arrivalUs), body);
+  }
+
+  /** Of the encoder's H.264; undefined when it sends none. */
+  get h264Size(): { width: number; height: number } | undefined {
+    const { codec, source } = this.#video;
+    return codec === 'h264' ? source : undefined;
+  }
+
   /** Another encoder, or the same again: it gets its time to send something. */
   resumed(): void {
     this.#arrivalUs = monotonicUs();

@@ -36,6 +36,7 @@ export type IngressHarnessOptions = {
   limits?: NonNullable<IngressOptions['rtmp']['limits']>;
   /** Default: sessions end with their encoder. */
   policy?: NonNullable<IngressOptions['rtmp']['policy']>;
+  slates?: NonNullable<IngressOptions['rtmp']['slates']>;
   /** Serves RTMPS too. */
   rtmps?: { cert: string; key: string };
   whipLimits?: NonNullable<IngressOptions['whip']['limits']>;
@@ -96,6 +97,7 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
       bindAddress: '127.0.0.1',
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       policy: { reconnectWindowMs: 0, ...options.policy },
+      ...(options.slates === undefined ? {} : { slates: options.slates }),
     },
     ...(options.rtmps === undefined
       ? {}

@@ -89,6 +89,19 @@ const ingressSchema = z.strictObject({
       'A second RTMP encoder with the same key is refused (reject), takes the place of the first (replace), ' +
         'or stands by and takes over within half a second when the first ends or stalls (backup).',
     ),
+  slates: z
+    .record(z.string().min(1), z.string().min(1))
+    .default({})
+    .describe(
+      'Images and clips (without their sound) that can be shown while an RTMP encoder is away, by name.',
+    )
+    .meta({ example: { pause: '/etc/sluice/pause.png' } }),
+  slate: z
+    .string()
+    .default('')
+    .describe(
+      'The slate endpoints get whose participant metadata, a JSON object, has no "sluice.ingress.slate"; empty = none.',
+    ),
   max_latency_ms: z
     .number()
     .int()

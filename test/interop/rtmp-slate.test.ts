@@ -1,0 +1,93 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { BARCODE, flashBeepInputs, passthroughH264 } from '../../fixtures/flash-beep.ts';
+import { ffmpeg, FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
+import {
+  ENDPOINT_BUFFERING,
+  ENDPOINT_PUBLISHING,
+  startIngressHarness,
+  type IngressHarness,
+} from '../support/ingress-harness.ts';
+import { disposeRtcNode, RtcNodeViewer, type SeenFrame } from '../support/rtc-node-viewer.ts';
+import { API_KEY, API_SECRET, startSfuServer, type SfuServer } from '../support/sfu-server.ts';
+
+/** Every cell of the bar code is white in a white picture; the film never counts that far. */
+const WHITE = 2 ** BARCODE.bits - 1;
+
+let dir: string;
+let sfu: SfuServer;
+let harness: IngressHarness;
+const viewers: RtcNodeViewer[] = [];
+const encoders: FfmpegEncoder[] = [];
+
+beforeAll(async () => {
+  dir = await mkdtemp(path.join(tmpdir(), 'sluice-slate-'));
+  const picture = { width: 320, height: 180, framesPerSecond: 30 };
+  await ffmpeg([
+    ...[...flashBeepInputs({ ...picture, realTime: false }), '-t', '30'],
+    ...passthroughH264({ framesPerSecond: 30, bitrateKbps: 500 }),
+    ...['-c:a', 'aac', path.join(dir, 'film.flv')],
+  ]);
+  const white = ['-f', 'lavfi', '-i', 'color=white:size=640x360', '-frames:v', '1'];
+  await ffmpeg([...white, path.join(dir, 'white.png')]);
+}, 60_000);
+
+afterEach(async () => {
+  encoders.splice(0).forEach((encoder) => {
+    encoder.kill('SIGKILL');
+  });
+  await Promise.all(viewers.splice(0).map((viewer) => viewer.close()));
+  await harness.close();
+  await sfu.close();
+});
+
+afterAll(async () => {
+  await disposeRtcNode();
+  await rm(dir, { recursive: true, force: true });
+});
+
+async function watch(identity: string): Promise<RtcNodeViewer> {
+  const viewer = new RtcNodeViewer();
+  viewers.push(viewer);
+  await viewer.join(sfu.wsUrl, await sfu.joinToken(identity, 'studio'));
+  return viewer;
+}
+
+function push(): FfmpegEncoder {
+  const encoder = new FfmpegEncoder([
+    ...['-re', '-i', path.join(dir, 'film.flv'), '-c', 'copy', '-f', 'flv', harness.url],
+  ]);
+  encoders.push(encoder);
+  return encoder;
+}
+
+test('while the encoder is away the slate is seen, also by those who come meanwhile, and then the encoder again', async () => {
+  sfu = await startSfuServer();
+  harness = await startIngressHarness({
+    policy: { reconnectWindowMs: 30_000 },
+    slates: { files: { white: path.join(dir, 'white.png') }, byDefault: '' },
+    info: { participantMetadata: '{"sluice.ingress.slate":"white"}' },
+    room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
+  });
+  const isSlate = ({ barcode, flash }: SeenFrame): boolean => barcode === WHITE && flash;
+  const viewer = await watch('viewer');
+  const first = push();
+  await viewer.until(() => viewer.frames.length >= 45);
+  expect(viewer.frames.some(isSlate)).toBe(false);
+  first.kill('SIGKILL');
+  await viewer.until(() => viewer.frames.filter(isSlate).length >= 10);
+  expect(harness.states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  const late = await watch('late');
+  await late.until(() => late.frames.length >= 3);
+  expect(late.frames.every(isSlate)).toBe(true);
+  push();
+  const before = viewer.frames.length;
+  await viewer.until(() => viewer.frames.slice(before).filter((frame) => !isSlate(frame)).length >= 45);
+  expect(isSlate(viewer.frames.at(-1) ?? expect.fail('no picture'))).toBe(false);
+  await expect.poll(() => harness.states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
+  expect(new Set(viewer.frames.map(({ width, height }) => `${width}x${height}`))).toEqual(
+    new Set(['320x180']),
+  );
+});
