@@ -1,4 +1,5 @@
 import { ServiceError } from './base/errors.ts';
+import { letHeapGrow } from './base/process/heap-growth.ts';
 import { redactText } from './base/redact.ts';
 import { UsageError, type CliCommand, type ExitCode } from './cli/command.ts';
 import { API_COMMANDS } from './cli/api-commands.ts';
@@ -10,6 +11,7 @@ import { joinTokenCommand, pageTokenCommand } from './cli/token.ts';
 import { VERSION } from './cli/version.ts';
 
 process.setSourceMapsEnabled(true);
+letHeapGrow();
 
 const COMMANDS: readonly CliCommand[] = [
   serveCommand,

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { letHeapGrow } from '../../services/base/process/heap-growth.ts';
 import { LocalMedia } from '../../services/media/rtp/local-media.ts';
 import { startIngressHarness } from '../support/ingress-harness.ts';
 import { API_KEY, API_SECRET, startSfuServer } from '../support/sfu-server.ts';
@@ -14,6 +15,7 @@ export type NodeReply =
 const TICKS_PER_SECOND = 100;
 
 // One process, as `npm start` runs it.
+letHeapGrow();
 const localMedia = new LocalMedia();
 const sfu = await startSfuServer({ sfu: { localMedia } });
 const harness = await startIngressHarness({

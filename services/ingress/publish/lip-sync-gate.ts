@@ -1,8 +1,13 @@
 import { monotonicUs } from '../../base/clock.ts';
 import type { EncodedPacket } from '../../model/packet.ts';
 
-/** Longest wait of a picture for its sound; transcoding AAC takes 30 to 120 ms. */
+/**
+ * Longest wait of a picture for its sound; transcoding AAC takes 30 to 120 ms. What waits longer leaves with whatever comes
+ * next, which is a picture later as a rule.
+ */
 const MAX_HOLD_US = 200_000;
+/** For the last pictures before a silence. A timer that fires for each picture in time would wake the process for nothing. */
+const LOOK_AGAIN_MS = 1_000;
 /** Sound that paused this long is no longer waited for. */
 const SOUND_STALE_US = 500_000;
 
@@ -54,16 +59,11 @@ export class LipSyncGate {
       this.#held.shift();
       this.#forward(next.packet);
     }
-    const [waiting] = this.#held;
-    // A timer that fires early only looks again; setting one anew for every packet would cost more.
-    if (waiting !== undefined && this.#timer === undefined) {
-      this.#timer = setTimeout(
-        () => {
-          this.#timer = undefined;
-          this.#release();
-        },
-        Math.max(1, (waiting.deadlineUs - nowUs) / 1000),
-      );
+    if (this.#held.length > 0 && this.#timer === undefined) {
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined;
+        this.#release();
+      }, LOOK_AGAIN_MS);
     }
   }
 }

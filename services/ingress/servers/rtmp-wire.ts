@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { ServiceError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import { StreamReading } from '../../base/stream-reading.ts';
+import { StreamReading, TAKE_BYTES } from '../../base/stream-reading.ts';
 import { ChunkReader, ChunkWriter } from '../../protocol/rtmp-chunk.ts';
 import { ServerHandshake } from '../../protocol/rtmp-handshake.ts';
 import {
@@ -29,11 +29,11 @@ const LINGER_MS = 1_000;
 const RATE_WINDOW_MS = 1_000;
 /**
  * An encoder's messages come in many small segments, and each would wake the process. Between two reads the kernel
- * collects them for a little longer than a picture lasts, so that there is something to read when the rest is over.
+ * collects them for a little longer than a picture lasts, so that there is something to take when the rest is over.
  */
 const REST_MS = 40;
-/** libuv reads this much at most: there is more in the kernel, and it is read without a rest. */
-const FULL_READ_BYTES = 65_536;
+/** Reads that are cut off: there is more in the kernel, and it is read without a rest. The first is libuv's. */
+const FULL_READS: ReadonlySet<number> = new Set([65_536, TAKE_BYTES]);
 
 /** What one chunk costs in work, as bytes of a long one: tiny chunks use up the byte rate as fast as they keep us busy. */
 const CHUNK_COST_BYTES = 64;
@@ -175,8 +175,10 @@ export class RtmpWire {
     });
     this.#slowDown(data.length + (this.#reader.chunkCount - chunksBefore) * CHUNK_COST_BYTES);
     this.#acknowledge();
-    if (this.#rests && data.length < FULL_READ_BYTES) {
+    if (this.#rests && !FULL_READS.has(data.length)) {
       this.#rest();
+    } else if (this.#pauses.size === 0) {
+      this.#reading.start();
     }
   }
 
@@ -184,11 +186,24 @@ export class RtmpWire {
     this.#pause('resting');
     if (this.#restTimer === undefined) {
       this.#restTimer = setTimeout(() => {
-        this.#resume('resting');
+        this.#endRest();
       }, REST_MS);
     } else {
       this.#restTimer.refresh();
     }
+  }
+
+  /** Takes what has come meanwhile; when there is nothing, the next byte wakes us. */
+  #endRest(): void {
+    const data = this.#pauses.size === 1 ? this.#reading.take() : undefined;
+    if (data === undefined) {
+      this.#resume('resting');
+      return;
+    }
+    this.#pauses.delete('resting');
+    this.guard(() => {
+      this.#receive(data);
+    });
   }
 
   #pause(reason: PauseReason): void {

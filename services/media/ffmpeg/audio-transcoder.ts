@@ -25,7 +25,7 @@ const CLOSE_TIMEOUT_MS = 5_000;
 const WRITE_US = 60_000;
 /**
  * ffmpeg answers a piece with one write per 20 ms of sound, and each would wake this process: what it has written after
- * this time is read at once.
+ * this time is taken at once.
  */
 const SETTLE_MS = 8;
 const AAC_FRAME_SAMPLES = 1024;
@@ -63,6 +63,9 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
   #droppedChunks = 0;
   #held: Uint8Array[] = [];
   #heldUs = 0;
+  /** Sound handed over that has not come out yet, and the least of it so far: what ffmpeg always keeps. */
+  #insideUs = 0;
+  #leastInsideUs = Infinity;
   #flushQueued = false;
   readonly #reading: StreamReading;
   #closing = false;
@@ -82,6 +85,9 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
     this.#reading = new StreamReading(this.#process.stdout);
     this.#process.stdout.on('data', (bytes: Buffer) => {
       this.#onOutput(bytes);
+    });
+    void this.#process.ended.then(() => {
+      this.#reading.start();
     });
     this.#done = this.#process.exited.then((exit) => {
       const error = this.#failure ?? exitError(exit, 'audio transcoding');
@@ -130,8 +136,9 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
   #flush(): void {
     const { stdin } = this.#process;
     if (this.#held.length > 0 && stdin.writable) {
-      this.#settle();
+      this.#insideUs += this.#heldUs;
       stdin.write(Buffer.concat(this.#held));
+      this.#settle();
     }
     this.#held = [];
     this.#heldUs = 0;
@@ -141,14 +148,32 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
   #settle(): void {
     this.#reading.stop();
     setTimeout(() => {
-      this.#reading.start();
+      this.#collect();
     }, SETTLE_MS);
+  }
+
+  /** Takes ffmpeg's answer; when some of it is still to come, or nothing ever will, that wakes us. */
+  #collect(): void {
+    const bytes = this.#closing ? undefined : this.#reading.take();
+    if (bytes !== undefined) {
+      this.#onOutput(bytes);
+    }
+    this.#leastInsideUs = Math.min(this.#leastInsideUs, this.#insideUs);
+    if (bytes === undefined || this.#insideUs >= this.#leastInsideUs + this.#frameUs) {
+      this.#reading.start();
+    }
+  }
+
+  get #frameUs(): number {
+    const { codec, sampleRateHz } = this.#options.output;
+    return ((codec === 'opus' ? OPUS_FRAME_SAMPLES : AAC_FRAME_SAMPLES) * 1e6) / sampleRateHz;
   }
 
   async close(): Promise<void> {
     if (!this.#closing) {
       this.#closing = true;
       this.#flush();
+      this.#reading.start();
       this.#process.stdin.end();
       const timer = setTimeout(() => void this.#process.kill(0), CLOSE_TIMEOUT_MS);
       await this.#done;
@@ -163,6 +188,7 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
     }
     try {
       for (const frame of this.#readFrames(bytes)) {
+        this.#insideUs -= this.#frameUs;
         this.#emitFrame(frame);
       }
     } catch (error) {

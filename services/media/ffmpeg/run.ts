@@ -17,6 +17,8 @@ export type FfmpegProcess = {
   readonly pid: number | undefined;
   readonly stdin: Writable;
   readonly stdout: Readable;
+  /** The process is gone; what it wrote last may still be unread. Never rejects. */
+  readonly ended: Promise<void>;
   /** Settles once, after the streams are closed; never rejects. */
   readonly exited: Promise<FfmpegExit>;
   stderrTail(): string;
@@ -58,6 +60,11 @@ export function spawnFfmpeg(options: SpawnFfmpegOptions): FfmpegProcess {
   child.stdin.on('error', (error) => {
     logger.debug({ err: error }, 'ffmpeg stdin closed');
   });
+  const ended = new Promise<void>((resolve) => {
+    child.once('exit', () => {
+      resolve();
+    });
+  });
   const exited = new Promise<FfmpegExit>((resolve) => {
     const settle = (exitCode: number | null, signal: string | null): void => {
       clearTimeout(killTimer);
@@ -90,6 +97,7 @@ export function spawnFfmpeg(options: SpawnFfmpegOptions): FfmpegProcess {
     pid: child.pid,
     stdin: child.stdin,
     stdout: child.stdout,
+    ended,
     exited,
     stderrTail: () => redactText(tail.text()),
     kill,

@@ -1,6 +1,7 @@
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { StreamReading } from '../../../services/base/stream-reading.ts';
@@ -72,4 +73,44 @@ test('a stream without a handle is paused', () => {
   expect(stream.isPaused()).toBe(true);
   reading.start();
   expect(stream.isPaused()).toBe(false);
+});
+
+test('a stopped socket gives what has come when it is asked, and wakes nobody', async () => {
+  const { near, far } = await socketPair();
+  const reading = new StreamReading(near);
+  let events = 0;
+  near.on('data', () => {
+    events++;
+  });
+  expect(reading.take(), 'not stopped').toBeUndefined();
+  reading.stop();
+  expect(reading.take(), 'nothing there').toBeUndefined();
+  far.write('one ');
+  far.write('two');
+  let text = '';
+  await expect
+    .poll(() => {
+      text += reading.take()?.toString() ?? '';
+      return text;
+    })
+    .toBe('one two');
+  expect(events).toBe(0);
+  const ended = once(near, 'end');
+  far.end();
+  await once(far, 'finish');
+  expect(reading.take(), 'the end is found by start()').toBeUndefined();
+  reading.start();
+  await ended;
+});
+
+test('nothing is taken from a TLS socket: below it there is only what is encrypted', async () => {
+  const { near, far } = await socketPair();
+  const secure = new TLSSocket(near, { isServer: true });
+  secure.on('error', () => undefined);
+  const reading = new StreamReading(secure);
+  reading.stop();
+  await new Promise((resolve) => {
+    far.write('hello', resolve);
+  });
+  expect(reading.take()).toBeUndefined();
 });

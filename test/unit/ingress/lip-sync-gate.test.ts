@@ -48,11 +48,20 @@ describe('lip sync gate', () => {
     vi.advanceTimersByTime(40);
     gate.write(packet('video', 133));
     vi.advanceTimersByTime(165);
+    gate.write(packet('video', 166));
     expect(sent).toEqual(['audio 0', 'video 100']);
     vi.advanceTimersByTime(40);
+    gate.write(packet('video', 200));
     expect(sent.slice(2)).toEqual(['video 133']);
     vi.advanceTimersByTime(600);
     gate.write(packet('video', 800));
-    expect(sent.slice(3)).toEqual(['video 800']);
+    expect(sent.slice(3)).toEqual(['video 166', 'video 200', 'video 800']);
+  });
+
+  it('lets the last pictures of an encoder that falls silent go too', () => {
+    gate.write(packet('audio', 0, 20));
+    gate.write(packet('video', 100));
+    vi.advanceTimersByTime(1_000);
+    expect(sent).toEqual(['audio 0', 'video 100']);
   });
 });
