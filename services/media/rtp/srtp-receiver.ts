@@ -1,7 +1,7 @@
-import { createHmac } from 'node:crypto';
-import { readU16, readU32, writeU32 } from './bytes.ts';
+import { readU16, readU32 } from './bytes.ts';
 import { ReplayWindow } from './replay-window.ts';
-import { cmTagMatches, cryptCm, hmacSha1, openGcm, packetAad } from './srtp-cipher.ts';
+import { openGcm, packetAad } from './srtp-cipher.ts';
+import { AesCm } from './srtp-cm.ts';
 import { SRTP_PROFILES, type SrtpDirectionKeys } from './srtp-keys.ts';
 
 /** SSRCs with replay state per peer; more are refused, evicting one would forget what it must not replay. */
@@ -9,7 +9,6 @@ const MAX_SSRCS = 1024;
 /** RFC 3711 §9.2: a key must not protect more than 2^48 RTP packets. */
 const MAX_ROLLOVER = 0xffff_ffff;
 const E_BIT = 0x8000_0000;
-const rolloverBytes = Buffer.alloc(4);
 
 type InboundSsrc = { rtp: ReplayWindow; rtcp: ReplayWindow };
 
@@ -19,13 +18,17 @@ export type SrtpReceiverCounters = { authFailures: number; replays: number; malf
 export class SrtpReceiver {
   readonly counters: SrtpReceiverCounters = { authFailures: 0, replays: 0, malformed: 0 };
   readonly #keys: SrtpDirectionKeys;
-  readonly #gcm: boolean;
+  /** Undefined with GCM. */
+  readonly #cm: { rtp: AesCm; rtcp: AesCm } | undefined;
   readonly #tagLength: number;
   readonly #ssrcs = new Map<number, InboundSsrc>();
 
   constructor(keys: SrtpDirectionKeys) {
     this.#keys = keys;
-    this.#gcm = keys.profile === 'AEAD_AES_128_GCM';
+    this.#cm =
+      keys.profile === 'AEAD_AES_128_GCM'
+        ? undefined
+        : { rtp: new AesCm(keys.rtp), rtcp: new AesCm(keys.rtcp) };
     this.#tagLength = SRTP_PROFILES[keys.profile].tagLength;
   }
 
@@ -54,7 +57,7 @@ export class SrtpReceiver {
       return undefined;
     }
     let payload: Buffer | undefined;
-    if (this.#gcm) {
+    if (this.#cm === undefined) {
       payload = openGcm(
         this.#keys.rtp,
         ssrc,
@@ -64,21 +67,9 @@ export class SrtpReceiver {
         packet.subarray(headerLength, payloadEnd),
         packet.subarray(payloadEnd),
       );
-    } else {
-      writeU32(rolloverBytes, 0, rollover);
-      const digest = createHmac('sha1', this.#keys.rtp.authKey)
-        .update(packet.subarray(0, payloadEnd))
-        .update(rolloverBytes)
-        .digest();
-      if (cmTagMatches(digest, packet, payloadEnd)) {
-        payload = cryptCm(
-          this.#keys.rtp,
-          ssrc,
-          rollover,
-          sequenceNumber,
-          packet.subarray(headerLength, payloadEnd),
-        );
-      }
+    } else if (this.#cm.rtp.verify(packet, payloadEnd, rollover)) {
+      const encrypted = packet.subarray(headerLength, payloadEnd);
+      payload = this.#cm.rtp.crypt(ssrc, rollover, sequenceNumber, encrypted);
     }
     if (payload === undefined) {
       this.counters.authFailures += 1;
@@ -95,7 +86,8 @@ export class SrtpReceiver {
       this.counters.malformed += 1;
       return undefined;
     }
-    const wordOffset = this.#gcm ? packet.length - 4 : packet.length - this.#tagLength - 4;
+    const cm = this.#cm?.rtcp;
+    const wordOffset = cm === undefined ? packet.length - 4 : packet.length - this.#tagLength - 4;
     const word = readU32(packet, wordOffset);
     const encrypted = word >= E_BIT;
     const index = word & 0x7fff_ffff;
@@ -105,9 +97,10 @@ export class SrtpReceiver {
       this.counters.replays += 1;
       return undefined;
     }
-    const plain = this.#gcm
-      ? this.#openRtcpGcm(packet, ssrc, index, encrypted)
-      : this.#openRtcpCm(packet, ssrc, index, encrypted, wordOffset);
+    const plain =
+      cm === undefined
+        ? this.#openRtcpGcm(packet, ssrc, index, encrypted)
+        : openRtcpCm(cm, packet, ssrc, index, encrypted, wordOffset);
     if (plain === undefined) {
       this.counters.authFailures += 1;
       return undefined;
@@ -134,27 +127,27 @@ export class SrtpReceiver {
     return plain === undefined ? undefined : Buffer.concat([packet.subarray(0, clearEnd), plain]);
   }
 
-  #openRtcpCm(
-    packet: Buffer,
-    ssrc: number,
-    index: number,
-    encrypted: boolean,
-    wordOffset: number,
-  ): Buffer | undefined {
-    const digest = hmacSha1(this.#keys.rtcp, packet.subarray(0, wordOffset + 4));
-    if (!cmTagMatches(digest, packet, wordOffset + 4)) {
-      return undefined;
-    }
-    const body = packet.subarray(8, wordOffset);
-    const plain = encrypted ? cryptCm(this.#keys.rtcp, ssrc, index >>> 16, index & 0xffff, body) : body;
-    return Buffer.concat([packet.subarray(0, 8), plain]);
-  }
-
   #add(ssrc: number): InboundSsrc {
     const state = { rtp: new ReplayWindow(), rtcp: new ReplayWindow() };
     this.#ssrcs.set(ssrc, state);
     return state;
   }
+}
+
+function openRtcpCm(
+  cm: AesCm,
+  packet: Buffer,
+  ssrc: number,
+  index: number,
+  encrypted: boolean,
+  wordOffset: number,
+): Buffer | undefined {
+  if (!cm.verify(packet, wordOffset + 4)) {
+    return undefined;
+  }
+  const body = packet.subarray(8, wordOffset);
+  const plain = encrypted ? cm.crypt(ssrc, index >>> 16, index & 0xffff, body) : body;
+  return Buffer.concat([packet.subarray(0, 8), plain]);
 }
 
 /** RFC 3711 §3.3.1 / appendix A: the rollover counter that puts the number closest to the highest index. */

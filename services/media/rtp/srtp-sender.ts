@@ -1,7 +1,8 @@
 import { readU16, readU32, writeU32 } from './bytes.ts';
 import { rtpHeaderLength } from './rtp-header.ts';
 import { sequenceDistance } from './sequence.ts';
-import { cryptCm, hmacSha1, packetAad, sealGcm } from './srtp-cipher.ts';
+import { packetAad, sealGcm } from './srtp-cipher.ts';
+import { AesCm } from './srtp-cm.ts';
 import { SRTP_PROFILES, type SrtpDirectionKeys } from './srtp-keys.ts';
 
 /** RFC 3711 §9.2: at most 2^31 SRTCP packets under one key. */
@@ -9,7 +10,7 @@ const MAX_RTCP_INDEX = 0x7fff_ffff;
 const MAX_ROLLOVER = 0xffff_ffff;
 const E_BIT = 0x8000_0000;
 
-/** Most bytes that protection adds to an RTP packet (AES-CM needs 4 bytes of scratch room in front of its tag). */
+/** Most bytes that protection adds to an RTP packet. */
 export const SRTP_MAX_OVERHEAD = 16;
 
 type OutboundSsrc = { rollover: number; highest: number };
@@ -17,14 +18,18 @@ type OutboundSsrc = { rollover: number; highest: number };
 /** Encrypts what goes to one remote (RFC 3711, RFC 7714). */
 export class SrtpSender {
   readonly #keys: SrtpDirectionKeys;
-  readonly #gcm: boolean;
+  /** Undefined with GCM. */
+  readonly #cm: { rtp: AesCm; rtcp: AesCm } | undefined;
   readonly #tagLength: number;
   readonly #ssrcs = new Map<number, OutboundSsrc>();
   #rtcpIndex = 0;
 
   constructor(keys: SrtpDirectionKeys) {
     this.#keys = keys;
-    this.#gcm = keys.profile === 'AEAD_AES_128_GCM';
+    this.#cm =
+      keys.profile === 'AEAD_AES_128_GCM'
+        ? undefined
+        : { rtp: new AesCm(keys.rtp), rtcp: new AesCm(keys.rtcp) };
     this.#tagLength = SRTP_PROFILES[keys.profile].tagLength;
   }
 
@@ -36,7 +41,7 @@ export class SrtpSender {
   sealRtp(out: Buffer, headerLength: number, payload: Uint8Array, rollover: number): number {
     const sequenceNumber = readU16(out, 2);
     const ssrc = readU32(out, 8);
-    if (this.#gcm) {
+    if (this.#cm === undefined) {
       return sealGcm(
         this.#keys.rtp,
         ssrc,
@@ -48,13 +53,8 @@ export class SrtpSender {
         headerLength,
       );
     }
-    out.set(cryptCm(this.#keys.rtp, ssrc, rollover, sequenceNumber, payload), headerLength);
-    const end = headerLength + payload.length;
-    // The HMAC covers packet | ROC; the tag then overwrites the ROC, which is not transmitted.
-    writeU32(out, end, rollover);
-    const digest = hmacSha1(this.#keys.rtp, out.subarray(0, end + 4));
-    out.set(digest.subarray(0, this.#tagLength), end);
-    return end + this.#tagLength;
+    out.set(this.#cm.rtp.crypt(ssrc, rollover, sequenceNumber, payload), headerLength);
+    return this.#cm.rtp.sign(out, headerLength + payload.length, rollover);
   }
 
   /**
@@ -84,22 +84,21 @@ export class SrtpSender {
     this.#rtcpIndex += 1;
     const index = this.#rtcpIndex;
     const ssrc = readU32(packet, 4);
-    const word = Buffer.alloc(4);
-    writeU32(word, 0, index + E_BIT);
-    const header = packet.subarray(0, 8);
     const body = packet.subarray(8);
-    if (this.#gcm) {
-      const out = Buffer.allocUnsafe(packet.length + this.#tagLength + 4);
-      out.set(header, 0);
-      const aad = Buffer.concat([header, word]);
+    const out = Buffer.allocUnsafe(packet.length + this.#tagLength + 4);
+    out.set(packet.subarray(0, 8), 0);
+    if (this.#cm === undefined) {
+      const word = Buffer.alloc(4);
+      writeU32(word, 0, index + E_BIT);
+      const aad = Buffer.concat([out.subarray(0, 8), word]);
       const end = sealGcm(this.#keys.rtcp, ssrc, index >>> 16, index & 0xffff, aad, body, out, 8);
       out.set(word, end);
       return out;
     }
-    const encrypted = cryptCm(this.#keys.rtcp, ssrc, index >>> 16, index & 0xffff, body);
-    const authenticated = Buffer.concat([header, encrypted, word]);
-    const digest = hmacSha1(this.#keys.rtcp, authenticated);
-    return Buffer.concat([authenticated, digest.subarray(0, this.#tagLength)]);
+    out.set(this.#cm.rtcp.crypt(ssrc, index >>> 16, index & 0xffff, body), 8);
+    writeU32(out, packet.length, index + E_BIT);
+    this.#cm.rtcp.sign(out, packet.length + 4);
+    return out;
   }
 
   #rolloverFor(ssrc: number, sequenceNumber: number): number {

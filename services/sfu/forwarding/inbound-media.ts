@@ -27,6 +27,11 @@ export class InboundMedia {
     this.demux = new StreamDemux(extensions);
   }
 
+  /** True when the packet just received wants an answer with the next tick: feedback, or a request for what is missing. */
+  get awaitsTick(): boolean {
+    return this.arrivals.hasPending || (this.#lastStream?.nack?.missingCount ?? 0) > 0;
+  }
+
   removePublication(mid: string): void {
     this.demux.removePublication(mid);
     this.#lastStream = undefined;

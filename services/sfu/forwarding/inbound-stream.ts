@@ -11,6 +11,9 @@ import { StreamClock } from './publisher-clock.ts';
 const HISTORY_SIZE = { repairs: 512, pictures: 8192 } as const;
 export type HistoryPurpose = keyof typeof HISTORY_SIZE;
 
+/** Kept payloads get memory in steps of this, so that it can be used again for one of about the same length. */
+const PAYLOAD_STEP_BYTES = 256;
+
 /** Above this distance a sequence number is a restart of the sender, not a gap. */
 const MAX_JUMP = 3000;
 
@@ -142,7 +145,7 @@ export class InboundStream {
     return sequence;
   }
 
-  /** Keeps a payload for retransmission. Returns false when this packet is there already. */
+  /** Keeps a copy of the payload for retransmission. Returns false when this packet is there already. */
   store(
     sequence: number,
     timestamp: number,
@@ -157,14 +160,31 @@ export class InboundStream {
     this.#sequences[slot] = sequence;
     this.#timestamps[slot] = timestamp;
     this.#markers[slot] = marker ? 1 : 0;
-    this.#payloads[slot] = payload;
+    this.#keep(slot, payload);
     if (descriptor !== undefined || this.#descriptors.length > 0) {
-      this.#descriptors[slot] = descriptor;
+      this.#descriptors[slot] = descriptor === undefined ? undefined : Buffer.from(descriptor);
     }
     return true;
   }
 
-  /** Undefined when the packet never came or is too old. */
+  /**
+   * Copies into the memory of the packet that was in this slot. Keeping the packets themselves would let everything a
+   * packet leaves behind grow old before it is collected, which costs far more than copying.
+   */
+  #keep(slot: number, payload: Buffer): void {
+    let kept = this.#payloads[slot];
+    if (kept === undefined || kept.buffer.byteLength < payload.length) {
+      const size = Math.ceil(payload.length / PAYLOAD_STEP_BYTES) * PAYLOAD_STEP_BYTES;
+      kept = Buffer.allocUnsafeSlow(size);
+    }
+    if (kept.length !== payload.length) {
+      kept = Buffer.from(kept.buffer, 0, payload.length);
+    }
+    kept.set(payload);
+    this.#payloads[slot] = kept;
+  }
+
+  /** Undefined when the packet never came or is too old. Valid until the packet is. */
   payloadOf(sequence: number): Buffer | undefined {
     const slot = sequence & this.#historyMask;
     return this.#sequences[slot] === sequence ? this.#payloads[slot] : undefined;

@@ -193,8 +193,10 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     const nowMs = performance.now();
     this.#counters.packetsIn += 1;
     this.#counters.bytesIn += packet.length;
-    this.#options.ticker.hurry();
     this.#inbound.receive(packet, padded, nowMs);
+    if (this.#inbound.awaitsTick) {
+      this.#options.ticker.hurry();
+    }
   }
 
   /** The packet path of a sender in this process: authentic by being here. */
