@@ -1,7 +1,6 @@
-import { randomInt } from 'node:crypto';
 import type { Logger } from '../../base/logger.ts';
 import { nowNtpUs } from '../../media/rtp/ntp.ts';
-import { parseRtcp, type ReceptionReport, type RtcpPacket } from '../../media/rtp/rtcp.ts';
+import { parseRtcp, type ReceptionReport, type SenderReport } from '../../media/rtp/rtcp.ts';
 import { buildNack, buildPli } from '../../media/rtp/rtcp-build.ts';
 import { rtpHeaderLength } from '../../media/rtp/rtp-header.ts';
 import type { SrtpSender } from '../../media/rtp/srtp-sender.ts';
@@ -13,14 +12,13 @@ import type {
   Publication,
   PublicationOptions,
 } from '../media-types.ts';
-import { DownlinkAllocation } from './downlink-allocation.ts';
 import type { ForwarderOutlet } from './forwarder-outlet.ts';
+import { ForwarderSet, randomSsrc } from './forwarder-set.ts';
 import { InboundMedia } from './inbound-media.ts';
 import type { MediaTicker } from './media-ticker.ts';
 import { OutboundBatch } from './outbound-batch.ts';
 import { buildReceptionReports } from './reports.ts';
 import { PublisherClock } from './publisher-clock.ts';
-import { TrackForwarder } from './track-forwarder.ts';
 import { TrackPublication } from './track-publication.ts';
 
 const REPORT_INTERVAL_MS = 1_000;
@@ -47,10 +45,8 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
   };
   readonly #options: RtpPeerMediaOptions;
   readonly #inbound = new InboundMedia(this.extensions);
-  readonly #forwarders = new Set<TrackForwarder>();
-  readonly #forwardersBySsrc = new Map<number, TrackForwarder>();
+  readonly #forwarders: ForwarderSet;
   readonly #clock = new PublisherClock();
-  readonly #downlink: DownlinkAllocation;
   readonly #batch: OutboundBatch | undefined;
   readonly #ssrc = randomSsrc();
   readonly #counters = { packetsIn: 0, packetsOut: 0, bytesIn: 0, bytesOut: 0 };
@@ -63,7 +59,7 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
 
   constructor(options: RtpPeerMediaOptions) {
     this.#options = options;
-    this.#downlink = new DownlinkAllocation(options.logger);
+    this.#forwarders = new ForwarderSet(options.logger);
     const { batchMs = 0 } = options;
     this.#batch =
       batchMs > 0 ? new OutboundBatch({ batchMs, send: (datagram) => this.#transmit(datagram) }) : undefined;
@@ -78,16 +74,14 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
   }
 
   get availableOutgoingKbps(): number {
-    return this.#downlink.rembKbps;
+    return this.#forwarders.rembKbps;
   }
 
   /** Called when DTLS has delivered the keys. */
   start(srtp: SrtpSession): void {
     this.#srtp = srtp;
     this.#stopTicks ??= this.#options.ticker.add((nowMs) => this.#tick(nowMs));
-    for (const forwarder of this.#forwarders) {
-      forwarder.retarget();
-    }
+    this.#forwarders.retarget();
   }
 
   /** Ends everything this peer sends and receives; forwarders of its publications to others fall silent. */
@@ -96,11 +90,7 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     this.#stopTicks = undefined;
     this.#batch?.flush();
     this.#srtp = undefined;
-    for (const forwarder of this.#forwarders) {
-      forwarder.unbind();
-    }
     this.#forwarders.clear();
-    this.#forwardersBySsrc.clear();
   }
 
   addPublication(options: PublicationOptions): Publication {
@@ -126,26 +116,14 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     if (!(publication instanceof TrackPublication)) {
       throw new TypeError('the publication belongs to another media plane');
     }
-    const forwarder = new TrackForwarder({
-      publication,
-      outlet: this,
-      ssrc: this.#freeSsrc(),
-      rtxSsrc: this.#freeSsrc(),
-    });
-    this.#forwarders.add(forwarder);
-    this.#forwardersBySsrc.set(forwarder.ssrc, forwarder);
-    return forwarder;
+    return this.#forwarders.create(publication, this, this.#ssrc);
   }
 
   removeForwarder(forwarder: Forwarder): void {
     forwarder.unbind();
     // Before the client hears by signalling that the track is gone and stops listening.
     this.#batch?.flush();
-    const own = this.#forwardersBySsrc.get(forwarder.ssrc);
-    if (own !== undefined) {
-      this.#forwarders.delete(own);
-      this.#forwardersBySsrc.delete(own.ssrc);
-    }
+    this.#forwarders.remove(forwarder);
   }
 
   stats(): ReturnType<PeerMedia['stats']> {
@@ -199,17 +177,15 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     }
   }
 
-  /** The packet path of a sender in this process: authentic by being here. */
+  /** The packet path of a sender in this process: authentic by being here. Its memory is left as it was and not kept. */
   handleLocalRtp(packet: Buffer, headerLength: number): void {
     if (this.#srtp === undefined) {
       return;
     }
-    // The sender goes on using its memory; ours is kept for repeats and rewritten in place.
-    const own = Buffer.from(packet);
     this.#counters.packetsIn += 1;
-    this.#counters.bytesIn += own.length;
+    this.#counters.bytesIn += packet.length;
     try {
-      this.#inbound.receiveLocal(own, own.subarray(headerLength), performance.now());
+      this.#inbound.receiveLocal(packet, packet.subarray(headerLength), performance.now());
     } catch (error) {
       this.#options.logger.error({ err: error }, 'local packet not forwarded');
     }
@@ -222,58 +198,25 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     }
     this.#counters.bytesIn += packet.length;
     for (const part of parseRtcp(compound)) {
-      this.#onRtcp(part);
-    }
-  }
-
-  #onRtcp(packet: RtcpPacket): void {
-    switch (packet.type) {
-      case 'sr': {
-        const stream = this.#inbound.demux.streamBySsrc(packet.ssrc);
-        if (stream?.role.kind === 'media') {
-          const ntpUs = stream.onSenderReport(packet, performance.now());
-          this.#clock.onReport(ntpUs, nowNtpUs());
-        }
-        this.#onReceptionReports(packet.reports);
-        break;
+      if (part.type === 'sr') {
+        this.#onSenderReport(part);
       }
-      case 'rr':
-        this.#onReceptionReports(packet.reports);
-        break;
-      case 'nack':
-        this.#forwardersBySsrc.get(packet.mediaSsrc)?.onNack(packet.sequenceNumbers);
-        break;
-      case 'pli':
-        this.#forwardersBySsrc.get(packet.mediaSsrc)?.onKeyframeRequest();
-        break;
-      case 'fir':
-        for (const { ssrc } of packet.entries) {
-          this.#forwardersBySsrc.get(ssrc)?.onKeyframeRequest();
-        }
-        break;
-      case 'remb':
-        this.#downlink.onRemb(packet.bitrateBps / 1000, performance.now());
-        break;
-      case 'sdes':
-      case 'bye':
-      case 'transport-cc':
-        // Names are ours, streams end by signalling, and downlinks are asked for REMB.
-        break;
+      this.#forwarders.onRtcp(part);
     }
   }
 
-  #onReceptionReports(reports: readonly ReceptionReport[]): void {
-    for (const report of reports) {
-      this.#forwardersBySsrc.get(report.ssrc)?.onReceptionReport(report);
+  #onSenderReport(report: SenderReport): void {
+    const stream = this.#inbound.demux.streamBySsrc(report.ssrc);
+    if (stream?.role.kind === 'media') {
+      const ntpUs = stream.onSenderReport(report, performance.now());
+      this.#clock.onReport(ntpUs, nowNtpUs());
     }
   }
 
   /** True when something waits for the next tick. */
   #tick(nowMs: number): boolean {
     this.#batch?.flushDue(nowMs);
-    for (const feedback of this.#inbound.arrivals.takeDue(nowMs, this.#ssrc, this.#mediaSsrc)) {
-      this.#sendRtcp(feedback);
-    }
+    this.#sendAll(this.#inbound.arrivals.takeDue(nowMs, this.#ssrc, this.#mediaSsrc));
     let isAwaited = this.#inbound.arrivals.hasPending || this.#batch?.isEmpty === false;
     for (const stream of this.#inbound.demux.streams) {
       if (stream.nack !== undefined && stream.nack.missingCount > 0) {
@@ -290,18 +233,14 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
         }
       }
     }
-    for (const forwarder of this.#forwarders) {
-      isAwaited = forwarder.replay(nowMs) || isAwaited;
-      if (forwarder.owesReport) {
-        this.#sendReport(forwarder, nowMs);
-        isAwaited ||= forwarder.owesReport;
-      }
+    isAwaited = this.#forwarders.replay(nowMs) || isAwaited;
+    if (this.#forwarders.owesReport) {
+      this.#sendAll(this.#forwarders.takeOwedReports(nowMs));
+      isAwaited ||= this.#forwarders.owesReport;
     }
     if (nowMs >= this.#nextRetargetMs) {
       this.#nextRetargetMs = nowMs + RETARGET_INTERVAL_MS;
-      for (const forwarder of this.#forwarders) {
-        forwarder.retarget();
-      }
+      this.#forwarders.retarget();
     }
     if (nowMs >= this.#nextReportMs) {
       this.#nextReportMs = nowMs + REPORT_INTERVAL_MS;
@@ -322,20 +261,13 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
         reports.push(report);
       }
     }
-    for (const compound of buildReceptionReports(this.#ssrc, reports)) {
-      this.#sendRtcp(compound);
-    }
-    for (const forwarder of this.#forwarders) {
-      forwarder.measure();
-      this.#sendReport(forwarder, nowMs);
-    }
-    this.#downlink.allocate(this.#forwarders, nowMs);
+    this.#sendAll(buildReceptionReports(this.#ssrc, reports));
+    this.#sendAll(this.#forwarders.report(nowMs));
   }
 
-  #sendReport(forwarder: TrackForwarder, nowMs: number): void {
-    const report = forwarder.takeReport(nowNtpUs(), nowMs);
-    if (report !== undefined) {
-      this.#sendRtcp(report);
+  #sendAll(packets: readonly Buffer[]): void {
+    for (const packet of packets) {
+      this.#sendRtcp(packet);
     }
   }
 
@@ -350,16 +282,4 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
       this.#options.logger.warn({ err: error }, 'RTCP not sent');
     }
   }
-
-  #freeSsrc(): number {
-    let ssrc = randomSsrc();
-    while (ssrc === this.#ssrc || this.#forwardersBySsrc.has(ssrc)) {
-      ssrc = randomSsrc();
-    }
-    return ssrc;
-  }
-}
-
-function randomSsrc(): number {
-  return randomInt(1, 0x1_0000_0000);
 }

@@ -1,20 +1,10 @@
-import { randomInt } from 'node:crypto';
 import type { ReceptionReport } from '../../media/rtp/rtcp.ts';
-import { SRTP_MAX_OVERHEAD } from '../../media/rtp/srtp-sender.ts';
-import { patchVp8Descriptor } from '../../media/rtp/vp8-descriptor.ts';
 import type { Forwarder, ForwarderBinding } from '../media-types.ts';
-import { OutboundHeader } from './outbound-header.ts';
-import { MAX_DATAGRAM_BYTES, takeSlot } from './packet-ring.ts';
 import type { ForwarderOutlet } from './forwarder-outlet.ts';
 import { findReplay, type GopReplay } from './gop-replay.ts';
-import { buildSendReport } from './reports.ts';
-import { Resender } from './resender.ts';
-import { Rewriting } from './rewriting.ts';
-import { ProtectedCopies, SentPackets } from './sent-packets.ts';
+import { OutboundStream } from './outbound-stream.ts';
 import type { PacketView, TrackPublication } from './track-publication.ts';
 
-/** A publisher that never sends reports gets ones made from arrival times after this long. */
-const REPORT_WAIT_MS = 5_000;
 /** Publishers that can make a key frame when asked have this long, while something is on screen already. */
 const KEYFRAME_PATIENCE_MS = 500;
 /** A request that comes this soon after a key frame, live or replayed, was sent before that had arrived. */
@@ -23,9 +13,8 @@ const KEYFRAME_ANSWERS_MS = 1_000;
 const SEARCH_INTERVAL_MS = 100;
 /** A receiver that loses this much is not sent old pictures again: they would be lost too. */
 const MAX_LOSS_FOR_REPLAY = 0.1;
-const FIRST_SEQUENCE_LIMIT = 0x8000;
 
-/** One subscription: rewrites a publication's packets for one receiver, and repeats them on request. */
+/** One subscription: chooses which layer of a publication its receiver gets, and where it begins. */
 export class TrackForwarder implements Forwarder {
   readonly ssrc: number;
   readonly rtxSsrc: number;
@@ -34,12 +23,7 @@ export class TrackForwarder implements Forwarder {
   owesReport = false;
   readonly #outlet: ForwarderOutlet;
   readonly #video: boolean;
-  readonly #rewriting: Rewriting;
-  readonly #sent = new SentPackets();
-  readonly #resender: Resender;
-  #binding: ForwarderBinding | undefined;
-  #header: OutboundHeader | undefined;
-  #copies: ProtectedCopies | undefined;
+  readonly #out: OutboundStream;
   /** True while the mapped stream may be sent; false before a key frame. */
   #flowing = false;
   #paused = false;
@@ -51,10 +35,6 @@ export class TrackForwarder implements Forwarder {
   #replay: GopReplay | undefined;
   #keySentMs = Number.NEGATIVE_INFINITY;
   #searchedMs = Number.NEGATIVE_INFINITY;
-  #boundMs = 0;
-  #octetsAtRate = 0;
-  #sentKbps = 0;
-  readonly #stats = { packets: 0, octets: 0, resent: 0, nacks: 0, plis: 0, fractionLost: 0 };
 
   constructor(options: {
     publication: TrackPublication;
@@ -67,22 +47,15 @@ export class TrackForwarder implements Forwarder {
     this.ssrc = options.ssrc;
     this.rtxSsrc = options.rtxSsrc;
     this.#video = options.publication.kind === 'video';
-    this.#resender = new Resender({
-      ssrc: options.rtxSsrc,
-      codec: options.publication.codec.name,
-    });
-    this.#rewriting = new Rewriting({
-      clockRateHz: options.publication.codec.clockRateHz,
-      firstSequence: randomInt(1, FIRST_SEQUENCE_LIMIT),
-    });
+    this.#out = new OutboundStream(options);
   }
 
   get boundMid(): string | undefined {
-    return this.#binding?.mid;
+    return this.#out.boundMid;
   }
 
   get currentLayer(): number {
-    const role = this.#flowing ? this.#rewriting.stream?.role : undefined;
+    const role = this.#flowing ? this.#out.rewriting.stream?.role : undefined;
     return role?.kind === 'media' ? role.layer : -1;
   }
 
@@ -92,32 +65,27 @@ export class TrackForwarder implements Forwarder {
   }
 
   get sentKbps(): number {
-    return this.#sentKbps;
+    return this.#out.sentKbps;
   }
 
   /** 0 … 1, of the receiver's latest report. */
   get fractionLost(): number {
-    return this.#stats.fractionLost;
+    return this.#out.stats.fractionLost;
   }
 
   get isSending(): boolean {
-    return this.#binding !== undefined && !this.#paused;
+    return this.#out.boundMid !== undefined && !this.#paused;
   }
 
   bind(binding: ForwarderBinding): void {
-    this.#binding = binding;
-    // Send times would be those of the arrival here, and bursts would look like congestion.
-    const sendTimes = this.#outlet.batches ? { absSendTimeId: 0, transportCcId: 0 } : {};
-    this.#header = new OutboundHeader({ ...binding, ...sendTimes });
-    this.#copies = this.#video && binding.rtxPayloadType === 0 ? new ProtectedCopies() : undefined;
+    this.#out.bind(binding);
     this.#stopFlow();
-    this.#boundMs = performance.now();
     this.publication.attach(this);
     this.retarget();
   }
 
   unbind(): void {
-    this.#binding = undefined;
+    this.#out.unbind();
     this.#stopFlow();
     this.publication.detach(this);
   }
@@ -183,7 +151,7 @@ export class TrackForwarder implements Forwarder {
       return;
     }
     replay.first.nowMs = nowMs;
-    this.#rewriting.switchTo(replay.first, replay.liveTimestamp);
+    this.#out.rewriting.switchTo(replay.first, replay.liveTimestamp);
     this.#replay = replay;
     this.#keySentMs = nowMs;
     this.#flowing = true;
@@ -203,10 +171,10 @@ export class TrackForwarder implements Forwarder {
       this.#stopFlow();
       return false;
     }
-    const { started, lastTimestamp, timestampOffset } = this.#rewriting;
+    const { started, lastTimestamp, timestampOffset } = this.#out.rewriting;
     const before = started ? lastTimestamp : undefined;
     const isDone = replay.run(nowMs, timestampOffset, before, (view, timestamp) => {
-      this.#send(view, timestamp);
+      this.#out.send(view, timestamp);
     });
     if (isDone) {
       this.#replay = undefined;
@@ -222,15 +190,15 @@ export class TrackForwarder implements Forwarder {
   }
 
   stats(): ReturnType<Forwarder['stats']> {
-    return { ...this.#stats };
+    return { ...this.#out.stats };
   }
 
   /** The packet path. */
   forward(view: PacketView): void {
-    if (this.#outlet.srtpSender === undefined || this.#binding === undefined || this.#paused) {
+    if (this.#outlet.srtpSender === undefined || !this.isSending) {
       return;
     }
-    const rewriting = this.#rewriting;
+    const { rewriting } = this.#out;
     const own = this.#flowing && view.stream === rewriting.stream;
     if (own && this.#replay !== undefined && !view.key) {
       return; // its turn comes in the replay
@@ -243,53 +211,7 @@ export class TrackForwarder implements Forwarder {
       this.#waitsSinceMs = Number.POSITIVE_INFINITY;
       this.#keySentMs = view.nowMs;
     }
-    this.#send(view, rewriting.timestamp(view));
-  }
-
-  #send(view: PacketView, timestamp: number): void {
-    const { srtpSender } = this.#outlet;
-    const binding = this.#binding;
-    const header = this.#header;
-    const rewriting = this.#rewriting;
-    const sequence = rewriting.nextSequence(view);
-    if (sequence < 0 || srtpSender === undefined || binding === undefined || header === undefined) {
-      return;
-    }
-    let pictureId = 0;
-    let tl0PicIdx = 0;
-    if (view.vp8.valid) {
-      pictureId = rewriting.pictureId(view);
-      tl0PicIdx = rewriting.tl0PicIdx(view);
-      patchVp8Descriptor(view.payload, view.vp8, pictureId, tl0PicIdx);
-    }
-    rewriting.onSent(sequence, view, timestamp, pictureId, tl0PicIdx);
-    this.#sent.remember(sequence, view.stream, view.sequence, timestamp, pictureId, tl0PicIdx);
-    const out = takeSlot();
-    const headerLength = header.write(
-      out,
-      binding.payloadType,
-      view.marker,
-      sequence & 0xffff,
-      timestamp,
-      this.ssrc,
-      this.#outlet.nextTransportSequence,
-      view.dependencyDescriptor,
-      view.nowMs,
-    );
-    if (headerLength + view.payload.length + SRTP_MAX_OVERHEAD > MAX_DATAGRAM_BYTES) {
-      return;
-    }
-    const rollover = Math.floor(sequence / 0x1_0000);
-    const length = srtpSender.sealRtp(out, headerLength, view.payload, rollover);
-    if (view.vp8.valid) {
-      // The payload is kept for repeats, and others read their numbers from it.
-      patchVp8Descriptor(view.payload, view.vp8, view.vp8.pictureId, view.vp8.tl0PicIdx);
-    }
-    const datagram = out.subarray(0, length);
-    this.#copies?.keep(sequence & 0xffff, datagram);
-    this.#stats.packets += 1;
-    this.#stats.octets += view.payload.length;
-    this.#outlet.sendMedia(datagram, view.nowMs);
+    this.#out.send(view, rewriting.timestamp(view));
   }
 
   /** Switches to the view's stream when that is wanted and possible. */
@@ -312,7 +234,7 @@ export class TrackForwarder implements Forwarder {
       }
     }
     this.#replay = undefined;
-    this.#rewriting.switchTo(view);
+    this.#out.rewriting.switchTo(view);
     this.#flowing = true;
     this.owesReport = true;
     this.#outlet.hurry();
@@ -323,73 +245,35 @@ export class TrackForwarder implements Forwarder {
   }
 
   onNack(sequenceNumbers: readonly number[]): void {
-    for (const sequenceNumber of sequenceNumbers) {
-      this.#stats.nacks += 1;
-      if (this.#resend(sequenceNumber)) {
-        this.#stats.resent += 1;
-      }
-    }
+    this.#out.onNack(sequenceNumbers);
   }
 
   onKeyframeRequest(): void {
-    this.#stats.plis += 1;
+    this.#out.stats.plis += 1;
     const layer = this.currentLayer;
     this.publication.requestKeyframe(layer >= 0 ? layer : this.#target);
     const nowMs = performance.now();
     const isAnswered = nowMs - this.#keySentMs < KEYFRAME_ANSWERS_MS;
-    if (!isAnswered && this.#replay === undefined && this.#stats.fractionLost <= MAX_LOSS_FOR_REPLAY) {
+    if (!isAnswered && this.#replay === undefined && this.fractionLost <= MAX_LOSS_FOR_REPLAY) {
       this.#waitsSinceMs = Math.min(this.#waitsSinceMs, nowMs);
     }
   }
 
   onReceptionReport(report: ReceptionReport): void {
-    this.#stats.fractionLost = report.fractionLost / 256;
-  }
-
-  #resend(sequenceNumber: number): boolean {
-    const { srtpSender, nextTransportSequence } = this.#outlet;
-    const binding = this.#binding;
-    const header = this.#header;
-    if (srtpSender === undefined || binding === undefined || header === undefined) {
-      return false;
-    }
-    if (!this.#resender.takeBudget()) {
-      return false;
-    }
-    const datagram =
-      this.#copies === undefined
-        ? this.#resender.repeat(
-            sequenceNumber,
-            this.#sent,
-            header,
-            binding.rtxPayloadType,
-            nextTransportSequence,
-            srtpSender,
-          )
-        : this.#copies.find(sequenceNumber);
-    if (datagram === undefined) {
-      return false;
-    }
-    this.#outlet.sendUrgent(datagram);
-    return true;
+    this.#out.stats.fractionLost = report.fractionLost / 256;
   }
 
   /** Called about once a second. */
   measure(): void {
-    this.#resender.refill();
-    this.#sentKbps = Math.round(((this.#stats.octets - this.#octetsAtRate) * 8) / 1000);
-    this.#octetsAtRate = this.#stats.octets;
+    this.#out.measure();
   }
 
   /** A compound RTCP packet, or undefined when there is nothing to report. */
   takeReport(nowNtpUs: number, nowMs: number): Buffer | undefined {
-    if (!this.#rewriting.started || !this.isSending) {
+    if (!this.isSending) {
       return undefined;
     }
-    const mayGuess = nowMs - this.#boundMs >= REPORT_WAIT_MS;
-    const { ssrc, publication } = this;
-    const sender = { ssrc, publication, rewriting: this.#rewriting, sent: this.#stats };
-    const report = buildSendReport(sender, mayGuess, nowNtpUs, nowMs);
+    const report = this.#out.report(nowNtpUs, nowMs);
     this.owesReport &&= report === undefined;
     return report;
   }

@@ -1,6 +1,7 @@
-import { createCipheriv, createSecretKey } from 'node:crypto';
+import { createCipheriv, createHmac, createSecretKey } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { writeRtpHeader } from '../../../services/media/rtp/rtp-header.ts';
+import { AesCm } from '../../../services/media/rtp/srtp-cm.ts';
 import { deriveKey } from '../../../services/media/rtp/srtp-keys.ts';
 import { SrtpReceiver } from '../../../services/media/rtp/srtp-receiver.ts';
 import { SrtpSender } from '../../../services/media/rtp/srtp-sender.ts';
@@ -64,6 +65,39 @@ describe('RFC 3711 appendix B', () => {
         'E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB 41E95B3BB0A2E8DD477901E4FCA894C0',
       ),
     );
+  });
+});
+
+describe('AES-CM and HMAC-SHA1 by block', () => {
+  const key = Buffer.from('0123456789abcdef');
+  const authKey = Buffer.from('twenty bytes of key!');
+  const salt = hex('F0F1F2F3F4F5F6F7F8F9FAFBFCFD');
+  const cm = new AesCm({ key: createSecretKey(key), authKey: createSecretKey(authKey), salt });
+
+  it.each([0, 1, 15, 16, 17, 63, 64, 1_200, 65_535])('are what OpenSSL makes of %i bytes', (length) => {
+    const bytes = Buffer.from(Array.from({ length }, (_, index) => (index * 7) & 0xff));
+    const [ssrc, rollover, sequenceNumber] = [0x89ab_cdef, 0xfedc_ba98, 0xf00d];
+    const iv = Buffer.alloc(16);
+    iv.set(salt);
+    const index = Buffer.alloc(16);
+    index.writeUInt32BE(ssrc, 4);
+    index.writeUInt32BE(rollover, 8);
+    index.writeUInt16BE(sequenceNumber, 12);
+    index.forEach((byte, at) => (iv[at] = (iv[at] ?? 0) ^ byte));
+    const wanted = createCipheriv('aes-128-ctr', key, iv).update(bytes);
+    expect(cm.crypt(ssrc, rollover, sequenceNumber, bytes).equals(wanted)).toBe(true);
+
+    const signed = Buffer.alloc(length + 10);
+    signed.set(bytes);
+    expect(cm.sign(signed, length, rollover)).toBe(length + 10);
+    const word = Buffer.alloc(4);
+    word.writeUInt32BE(rollover);
+    const tag = createHmac('sha1', authKey).update(bytes).update(word).digest().subarray(0, 10);
+    expect(signed.subarray(length)).toEqual(tag);
+    expect(cm.verify(signed, length, rollover)).toBe(true);
+    expect(cm.verify(signed, length, rollover - 1)).toBe(false);
+    signed[length + 9] = (signed[length + 9] ?? 0) ^ 1;
+    expect(cm.verify(signed, length, rollover)).toBe(false);
   });
 });
 
