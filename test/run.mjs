@@ -75,10 +75,11 @@ async function runEverything() {
     total.failed += count.failed;
     total.skipped += count.skipped;
   };
+  const lint = check('lint', ['node_modules/eslint/bin/eslint.js', '.']);
   add(await check('types (services, tests)', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']));
   add(await check('types (pages)', ['node_modules/typescript/bin/tsc', '-p', 'templates/tsconfig.json']));
-  add(await check('lint', ['node_modules/eslint/bin/eslint.js', '.']));
   add(await check('format', ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level=warn', '.']));
+  add(await lint);
   for (const projects of TEST_RUNS) {
     add(await runVitest(projects));
   }

@@ -19,6 +19,8 @@ import { API_KEY, API_SECRET } from '../support/sluice-process.ts';
 describe('bad input', () => {
   let studio: PublishedRoom | undefined;
   let deadPage: Server | undefined;
+  /** Two jobs that wait their full time, in the background of the other tests. */
+  let slow: Record<'noTrack' | 'noStart', ReturnType<typeof outcome>> | undefined;
   const use = (): PublishedRoom => studio ?? expect.fail('the room did not start');
 
   beforeAll(async () => {
@@ -29,6 +31,19 @@ describe('bad input', () => {
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     deadPage = server;
+    const { egress } = studio;
+    slow = {
+      noTrack: outcome(
+        egress.startTrackEgress(ROOM, new DirectFileOutput({ filepath: 'x.mp4' }), 'TR_nobody'),
+      ),
+      noStart: outcome(
+        egress.startRoomCompositeEgress(
+          ROOM,
+          { file: file('silent.mp4') },
+          { customBaseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` },
+        ),
+      ),
+    };
   }, 240_000);
   afterAll(async () => {
     deadPage?.closeAllConnections();
@@ -74,14 +89,6 @@ describe('bad input', () => {
       code: 'not_found',
       message: 'requested room does not exist',
     });
-  });
-
-  it('refuses a track that does not exist', async () => {
-    const { code, message } = await outcome(
-      use().egress.startTrackEgress(ROOM, new DirectFileOutput({ filepath: 'x.mp4' }), 'TR_nobody'),
-    );
-    expect(code).toMatch(/not_found|EGRESS_FAILED 404|EGRESS_ABORTED 404/);
-    expect(message).toContain('TR_nobody');
   });
 
   it('refuses a token without roomRecord', async () => {
@@ -152,6 +159,19 @@ describe('bad input', () => {
     },
   );
 
+  it('refuses a track that does not exist', { timeout: 60_000 }, async () => {
+    const { code, message } = (await slow?.noTrack) ?? expect.fail('not started');
+    expect(code).toMatch(/not_found|EGRESS_FAILED 404|EGRESS_ABORTED 404/);
+    expect(message).toContain('TR_nobody');
+  });
+
+  it('aborts a composite whose page never gives the start signal', { timeout: 150_000 }, async () => {
+    const { code, message } = (await slow?.noStart) ?? expect.fail('not started');
+    expect(code).toBe('EGRESS_ABORTED 412');
+    expect(message).toContain('Start signal not received');
+    await expectUndisturbed();
+  });
+
   it('fails a composite whose custom_base_url does not answer', { timeout: 120_000 }, async () => {
     const { code, message } = await outcome(
       use().egress.startRoomCompositeEgress(
@@ -162,19 +182,6 @@ describe('bad input', () => {
     );
     expect(code).toMatch(/invalid_argument|EGRESS_(FAILED|ABORTED) 400/);
     expect(message).toContain('http://127.0.0.1:9/layout');
-    await expectUndisturbed();
-  });
-
-  it('aborts a composite whose page never gives the start signal', { timeout: 150_000 }, async () => {
-    const { code, message } = await outcome(
-      use().egress.startRoomCompositeEgress(
-        ROOM,
-        { file: file('silent.mp4') },
-        { customBaseUrl: `http://127.0.0.1:${(deadPage?.address() as AddressInfo).port}/` },
-      ),
-    );
-    expect(code).toBe('EGRESS_ABORTED 412');
-    expect(message).toContain('Start signal not received');
     await expectUndisturbed();
   });
 
