@@ -7,6 +7,7 @@ import {
   showError,
   startRecording,
 } from '../shared/page-contract.ts';
+import { watchLipSync } from './lip-sync.ts';
 import { onRoomChange, playRoom, roomTiles } from './room-tiles.ts';
 import { StageView } from './stage-view.ts';
 import { mayStart } from './start-rule.ts';
@@ -21,6 +22,7 @@ async function main(): Promise<void> {
   globalThis.startCapture = (options) => view.record(options);
   onRoomChange(room, () => view.setTiles(roomTiles(room)));
   playRoom(room, document.body);
+  watchLipSync(room, (track, leadMs) => view.setLead(track, leadMs));
   room.on(RoomEvent.ParticipantMetadataChanged, (_previous, participant) => {
     const layout =
       participant === room.localParticipant ? layoutFromMetadata(participant.metadata) : undefined;

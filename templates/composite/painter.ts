@@ -101,7 +101,7 @@ export class Painter {
   #paintTile(tile: SceneTile, overlay: Overlay | undefined): void {
     const g = this.#g;
     const palette = PALETTES[this.#scene.theme];
-    const frame = tile.pictureId === undefined ? undefined : this.#pictures.get(tile.pictureId)?.shown;
+    const frame = tile.pictureId === undefined ? undefined : this.#pictures.get(tile.pictureId)?.pacer.shown;
     if (frame === undefined || tile.fit === 'contain') {
       g.fillStyle = tile.role === 'screen' ? palette.screen : palette.tile;
       g.fillRect(tile.x, tile.y, tile.width, tile.height);

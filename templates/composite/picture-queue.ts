@@ -1,49 +1,27 @@
-/** Frames that wait for their turn. One in reserve evens out arrival; with more the picture would fall behind the sound. */
-const MAX_WAITING = 2;
+import { FramePacer } from './frame-pacer.ts';
 
-/**
- * The frames of one picture between their arrival and the moment they are painted. Taking one per tick, in order,
- * shows each frame once although arrival jitters around the ticks.
- */
+export type PictureSize = { width: number; height: number };
+
+/** The frames of one track, read as they come. */
 export class PictureQueue {
+  readonly pacer = new FramePacer<VideoFrame>();
   readonly #reader: ReadableStreamDefaultReader<VideoFrame>;
-  readonly #waiting: VideoFrame[] = [];
-  #shown: VideoFrame | undefined;
-  #framesShown = 0;
+  readonly #onArrival: (framesArrived: number, size: PictureSize, isNewSize: boolean) => void;
+  #framesArrived = 0;
+  #size: PictureSize = { width: 0, height: 0 };
 
-  constructor(frames: ReadableStream<VideoFrame>) {
+  constructor(
+    frames: ReadableStream<VideoFrame>,
+    onArrival: (framesArrived: number, size: PictureSize, isNewSize: boolean) => void,
+  ) {
     this.#reader = frames.getReader();
+    this.#onArrival = onArrival;
     void this.#read();
-  }
-
-  /** What is to be seen now; undefined before the first frame. */
-  get shown(): VideoFrame | undefined {
-    return this.#shown;
-  }
-
-  get framesShown(): number {
-    return this.#framesShown;
-  }
-
-  /** Moves on to the next frame; false when there is none and the shown one stays. */
-  advance(): boolean {
-    const next = this.#waiting.shift();
-    if (next === undefined) {
-      return false;
-    }
-    this.#shown?.close();
-    this.#shown = next;
-    this.#framesShown += 1;
-    return true;
   }
 
   close(): void {
     void this.#reader.cancel().catch(() => undefined);
-    this.#shown?.close();
-    this.#shown = undefined;
-    for (const frame of this.#waiting.splice(0)) {
-      frame.close();
-    }
+    this.pacer.close();
   }
 
   async #read(): Promise<void> {
@@ -52,10 +30,12 @@ export class PictureQueue {
       if (done) {
         return;
       }
-      this.#waiting.push(frame);
-      if (this.#waiting.length > MAX_WAITING) {
-        this.#waiting.shift()?.close();
-      }
+      const { displayWidth: width, displayHeight: height } = frame;
+      const isNewSize = width !== this.#size.width || height !== this.#size.height;
+      this.#size = { width, height };
+      this.#framesArrived += 1;
+      this.pacer.push(frame, performance.now());
+      this.#onArrival(this.#framesArrived, this.#size, isNewSize);
     }
   }
 }

@@ -34,12 +34,14 @@ export type PainterCommand =
   | { type: 'scene'; scene: Scene }
   | { type: 'picture'; id: number; frames: ReadableStream<VideoFrame> }
   | { type: 'forget'; id: number }
+  /** How far a picture comes out of Chrome's buffers ahead of its sound. */
+  | { type: 'lead'; id: number; leadMs: number }
   | { type: 'record'; options: RecorderOptions; audio: ReadableStream<AudioData> | undefined };
 
 /** From the painting worker to the page; `ready` and `error` answer `record`. */
 export type PainterEvent =
   /** A picture's first frame, a new size, or the frame from which on it counts as moving. */
-  | { type: 'progress'; id: number; width: number; height: number; framesShown: number }
+  | { type: 'progress'; id: number; width: number; height: number; framesArrived: number }
   | { type: 'ready'; ready: true }
   | { type: 'error'; error: string };
 

@@ -8,7 +8,7 @@ const PICTURE_BUFFER_FRAMES = 4;
 const CAPTURE_FRAMERATE = 30;
 
 /** What is known of a picture's frames so far. */
-export type PictureProgress = { width: number; height: number; framesShown: number };
+export type PictureProgress = { width: number; height: number; framesArrived: number };
 
 /** The page's side of the painting worker. */
 export class StagePainter {
@@ -41,6 +41,10 @@ export class StagePainter {
     this.#lastId += 1;
     this.#send({ type: 'picture', id: this.#lastId, frames }, [frames]);
     return this.#lastId;
+  }
+
+  setLead(id: number, leadMs: number): void {
+    this.#send({ type: 'lead', id, leadMs });
   }
 
   removePicture(id: number): void {

@@ -1,3 +1,4 @@
+import type { RemoteVideoTrack } from 'livekit-client';
 import { chooseLayout } from '../../layouts/layout-choice.ts';
 import { StageOrder } from '../../layouts/stage-order.ts';
 import type { RecorderOptions } from '../../services/egress/capture/recorder-protocol.ts';
@@ -50,6 +51,11 @@ export class StageView {
   setTiles(tiles: readonly RoomTile[]): void {
     this.#tiles = tiles;
     this.#arrange();
+  }
+
+  /** How far the picture of a track comes out of Chrome's buffers ahead of its sound. */
+  setLead(track: RemoteVideoTrack, leadMs: number): void {
+    [...this.#views.values()].find((view) => view.track === track)?.setLead(leadMs);
   }
 
   record(options: RecorderOptions): Promise<{ hasAudio: boolean }> {

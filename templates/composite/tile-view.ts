@@ -32,7 +32,18 @@ export class TileView {
   }
 
   get isFlowing(): boolean {
-    return (this.#progress?.framesShown ?? 0) >= FLOWING_FRAMES;
+    return (this.#progress?.framesArrived ?? 0) >= FLOWING_FRAMES;
+  }
+
+  get track(): RoomTile['videoTrack'] {
+    return this.#track;
+  }
+
+  /** The picture comes out of Chrome's buffers so far ahead of its sound. */
+  setLead(leadMs: number): void {
+    if (this.#pictureId !== undefined) {
+      this.#painter.setLead(this.#pictureId, leadMs);
+    }
   }
 
   onProgress(progress: PictureProgress): void {

@@ -1,5 +1,6 @@
 import type { RecorderOptions } from '../../services/egress/capture/recorder-protocol.ts';
 import { connectRecorder, type Recorder } from '../recorder/recorder.ts';
+import { HOLD_MS } from './frame-pacer.ts';
 import { Painter } from './painter.ts';
 import { PictureQueue } from './picture-queue.ts';
 import { FLOWING_FRAMES, type PainterCommand, type PainterEvent } from './scene.ts';
@@ -30,7 +31,10 @@ class StageWorker {
         this.#painter.setScene(command.scene);
         return;
       case 'picture':
-        this.#pictures.set(command.id, new PictureQueue(command.frames));
+        this.#addPicture(command.id, command.frames);
+        return;
+      case 'lead':
+        this.#pictures.get(command.id)?.pacer.setLead(command.leadMs);
         return;
       case 'forget':
         this.#pictures.get(command.id)?.close();
@@ -50,7 +54,7 @@ class StageWorker {
     // A canvas of its own: what nobody looks at need not be shown as well.
     this.#painter.moveTo(new OffscreenCanvas(options.width, options.height));
     this.#periodMs = 1000 / options.framerate;
-    recorder.repeatWith(() => this.#snapshot(performance.now()));
+    recorder.repeatWith(() => this.#snapshot(performance.now() - HOLD_MS));
     this.#recorder = recorder;
     if (audio !== undefined) {
       void recorder.readAudio(audio);
@@ -59,10 +63,10 @@ class StageWorker {
 
   #tick(): void {
     const dueMs = this.#dueMs;
-    this.#advance();
+    this.#advance(dueMs);
     if (this.#painter.paint(this.#advanced) && this.#recorder !== undefined) {
-      // Stamped with the time it was due: an even raster, whatever the timers do.
-      this.#recorder.addFrame(this.#snapshot(dueMs));
+      // Stamped with the time it was due: an even raster, whatever the timers do. Sound did not wait as frames do.
+      this.#recorder.addFrame(this.#snapshot(dueMs - HOLD_MS));
     }
     const lateMs = performance.now() - (dueMs + this.#periodMs);
     // Ticks missed for good are left out, so that time stays true.
@@ -78,25 +82,23 @@ class StageWorker {
     return new VideoFrame(this.#painter.canvas, { timestamp: Math.round(timeMs * 1000), alpha: 'discard' });
   }
 
-  #advance(): void {
+  #advance(tickMs: number): void {
     this.#advanced.clear();
-    for (const [id, picture] of this.#pictures) {
-      const before = sizeOf(picture.shown);
-      if (!picture.advance()) {
-        continue;
-      }
-      this.#advanced.add(id);
-      const { width, height } = sizeOf(picture.shown);
-      const { framesShown } = picture;
-      if (framesShown === FLOWING_FRAMES || width !== before.width || height !== before.height) {
-        tell({ type: 'progress', id, width, height, framesShown });
+    for (const [id, { pacer }] of this.#pictures) {
+      if (pacer.advance(tickMs, this.#periodMs, this.#recorder?.monotonicOffsetMs)) {
+        this.#advanced.add(id);
       }
     }
   }
-}
 
-function sizeOf(frame: VideoFrame | undefined): { width: number; height: number } {
-  return { width: frame?.displayWidth ?? 0, height: frame?.displayHeight ?? 0 };
+  #addPicture(id: number, frames: ReadableStream<VideoFrame>): void {
+    const picture = new PictureQueue(frames, (framesArrived, { width, height }, isNewSize) => {
+      if (framesArrived === FLOWING_FRAMES || isNewSize) {
+        tell({ type: 'progress', id, width, height, framesArrived });
+      }
+    });
+    this.#pictures.set(id, picture);
+  }
 }
 
 function tell(event: PainterEvent): void {

@@ -35,6 +35,7 @@ export class Recorder {
   };
   readonly #pcm = new PcmBatch((pcm) => this.#sendPcm(pcm));
   #recording = false;
+  #monotonicOffsetUs = Infinity;
   #wantKey = true;
   #lastKeyUs = -Infinity;
   #repeat: () => VideoFrame | undefined = () => undefined;
@@ -65,6 +66,11 @@ export class Recorder {
     };
     setInterval(() => this.#fill(), options.fillIntervalUs / 2000);
     setInterval(() => this.#tell({ type: 'stats', stats: this.#stats }), STATS_INTERVAL_MS);
+  }
+
+  /** The worker's clock minus CLOCK_MONOTONIC, which stamps frames; undefined until the egress has told it. */
+  get monotonicOffsetMs(): number | undefined {
+    return this.#monotonicOffsetUs === Infinity ? undefined : this.#monotonicOffsetUs / 1000;
   }
 
   /** Records a stream of pictures and keeps the last one, to repeat it while nothing moves. */
@@ -130,9 +136,13 @@ export class Recorder {
 
   #obey(command: RecorderCommand): void {
     switch (command.type) {
-      case 'clock':
-        this.#tell({ type: 'clock', id: command.id, workerUs: nowUs() });
+      case 'clock': {
+        const workerUs = nowUs();
+        this.#tell({ type: 'clock', id: command.id, workerUs });
+        // The quickest message tells most exactly.
+        this.#monotonicOffsetUs = Math.min(this.#monotonicOffsetUs, workerUs - command.sentUs);
         return;
+      }
       case 'record':
         this.#recording = true;
         this.#wantKey = true;

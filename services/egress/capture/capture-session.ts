@@ -15,11 +15,16 @@ const STOP_TIMEOUT_MS = 5_000;
 const FILL_INTERVAL_MS = 200;
 /** Sound kept while the first picture is under way. */
 const MAX_EARLY_PCM = 300;
+export type CapturePath = 'stage' | 'room_template' | 'web_page';
 /**
- * Measured by flash and beep: against the picture, Chrome's tab capture stamps the sound of WebRTC tracks 20 ms late,
- * that of media elements 10 ms and of WebAudio 20 ms early. Rooms count most; all stay within 30 ms.
+ * How late Chrome stamps sound against the picture, measured by flash and beep (docs/decisions/0003-capture.md). Web
+ * pages are between what <video> (10 ms late) and WebAudio (38 ms early) need.
  */
-export const AUDIO_LATE_US = 10_000;
+export const AUDIO_LATE_US: Record<CapturePath, number> = {
+  stage: 10_000,
+  room_template: 50_000,
+  web_page: -12_000,
+};
 
 /** Assumed until sound tells otherwise: Chrome captures at the rate of the machine's output device. */
 const DEFAULT_SAMPLE_RATE_HZ = 48_000;
@@ -37,6 +42,7 @@ export type CaptureSessionEvents = {
 export class CaptureSession {
   readonly events: SafeEmitter<CaptureSessionEvents>;
   readonly #socket: CaptureSocket;
+  readonly #audioLateUs: number;
   readonly #logger: Logger;
   readonly #workerClock = new ClockOffset();
   readonly #videoClock = new MediaClock();
@@ -57,8 +63,9 @@ export class CaptureSession {
   #ended = false;
   #stats: RecorderStats | undefined;
 
-  constructor(socket: CaptureSocket, logger: Logger) {
+  constructor(socket: CaptureSocket, path: CapturePath, logger: Logger) {
     this.#socket = socket;
+    this.#audioLateUs = AUDIO_LATE_US[path];
     this.#logger = logger;
     this.events = new SafeEmitter(logger);
     socket.events.on('chunk', (chunk) => {
@@ -212,7 +219,7 @@ export class CaptureSession {
       this.#workerClock.toLocalUs(chunk.arrivalUs),
       [this.#workerClock.toLocalUs(0), 0],
     );
-    this.#writePcm(this.#pcmTimeline.add(Math.round(localUs - startUs - AUDIO_LATE_US), chunk.data));
+    this.#writePcm(this.#pcmTimeline.add(Math.round(localUs - startUs - this.#audioLateUs), chunk.data));
   }
 
   #writePcm(chunks: readonly TimedPcm[]): void {
@@ -246,8 +253,9 @@ export class CaptureSession {
   }
 
   #askClock(id: number): void {
-    this.#clockAsked.set(id, systemMonotonicUs());
-    this.#socket.send({ type: 'clock', id });
+    const sentUs = systemMonotonicUs();
+    this.#clockAsked.set(id, sentUs);
+    this.#socket.send({ type: 'clock', id, sentUs });
   }
 
   #onClock(id: number, workerUs: number): void {

@@ -14,8 +14,8 @@ export type RecorderOptions = {
 };
 
 export type RecorderCommand =
-  /** Asks for the worker's clock; answered by `clock` with the same id. */
-  | { type: 'clock'; id: number }
+  /** Asks for the worker's clock; answered by `clock` with the same id. `sentUs` is ours: CLOCK_MONOTONIC. */
+  | { type: 'clock'; id: number; sentUs: number }
   /** Packets flow from the next frame on, which becomes a key frame. */
   | { type: 'record' }
   | { type: 'keyframe' }

@@ -14,7 +14,7 @@ import { PageConsole } from './page-console.ts';
 import { openPage, pageCrashed, throwPageError } from './page-navigation.ts';
 import type { PageSourceOptions } from './page-source-types.ts';
 import { awaitStart } from './page-start.ts';
-import { pageRecordsItself, pageUrl } from './page-target.ts';
+import { capturePath, pageUrl } from './page-target.ts';
 import type { EgressSource, EgressSourceEvents } from './source-types.ts';
 
 /** A page whose unload handlers take longer is not waited for. */
@@ -50,7 +50,7 @@ class PageSource implements EgressSource {
     this.events = new SafeEmitter(logger);
     this.#console = new PageConsole(logger);
     this.#socket = new CaptureSocket(logger);
-    this.#capture = new CaptureSession(this.#socket, logger);
+    this.#capture = new CaptureSession(this.#socket, capturePath(options.target), logger);
     this.#death = new Promise<never>((_resolve, reject) => {
       this.#die = (error) => {
         reject(error);
@@ -120,7 +120,7 @@ class PageSource implements EgressSource {
       await page.goto('about:blank', { timeout: LEAVE_TIMEOUT_MS }).catch(() => undefined);
     };
     const recorder = this.#recorderOptions(server, browser.captureTabTitle);
-    const isBuiltIn = pageRecordsItself(this.#options.target);
+    const isBuiltIn = capturePath(this.#options.target) === 'stage';
     if (!isBuiltIn) {
       // Capture begins on the blank tab: it survives navigation, and the page's own title does not matter.
       await openRecorderTab(browser.browser, page, recorder);

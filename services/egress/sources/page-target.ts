@@ -1,5 +1,6 @@
 import { ServiceError } from '../../base/errors.ts';
 import { redactText } from '../../base/redact.ts';
+import type { CapturePath } from '../capture/capture-session.ts';
 
 /** What the browser shows: any web page, or a template that joins the room. */
 export type PageTarget =
@@ -29,9 +30,12 @@ export function pageUrl(target: PageTarget, builtInBaseUrl: string): string {
   return url.href;
 }
 
-/** The built-in page encodes what it paints, which costs less than having Chrome render and capture it. */
-export function pageRecordsItself(target: PageTarget): boolean {
-  return target.kind === 'template' && target.baseUrl === undefined;
+/** The built-in page ('stage') encodes what it paints, which costs less than having Chrome render and capture it. */
+export function capturePath(target: PageTarget): CapturePath {
+  if (target.kind === 'url') {
+    return 'web_page';
+  }
+  return target.baseUrl === undefined ? 'stage' : 'room_template';
 }
 
 function parse(text: string, field: string): URL {

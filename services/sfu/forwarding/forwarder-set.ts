@@ -8,12 +8,16 @@ import type { ForwarderOutlet } from './forwarder-outlet.ts';
 import { TrackForwarder } from './track-forwarder.ts';
 import type { TrackPublication } from './track-publication.ts';
 
+/** Browsers relate a stream to its publisher's clock by two reports: until then they cannot bring tracks together. */
+const SECOND_REPORT_MS = 300;
+
 /** Everything one receiver is sent: its subscriptions, what it says about them, and how they share its bandwidth. */
 export class ForwarderSet {
   readonly #bySsrc = new Map<number, TrackForwarder>();
   /** The same ones. */
   #list: readonly TrackForwarder[] = [];
   readonly #downlink: DownlinkAllocation;
+  #reportAgainMs = Number.POSITIVE_INFINITY;
 
   constructor(logger: Logger) {
     this.#downlink = new DownlinkAllocation(logger);
@@ -91,17 +95,23 @@ export class ForwarderSet {
     }
   }
 
-  /** True while a stream has begun that no report could be made for so far. */
+  /** True while a stream has begun that lacks its early reports so far. */
   get owesReport(): boolean {
-    return this.#list.some((forwarder) => forwarder.owesReport);
+    return this.#reportAgainMs < Number.POSITIVE_INFINITY || this.#list.some(({ owesReport }) => owesReport);
   }
 
-  /** Called every tick: the reports of streams that have just begun. */
+  /** Called every tick: the reports of streams that have just begun, and a second one of all a moment later. */
   takeOwedReports(nowMs: number): Buffer[] {
-    return takeReports(
-      this.#list.filter((forwarder) => forwarder.owesReport),
-      nowMs,
-    );
+    if (nowMs >= this.#reportAgainMs) {
+      this.#reportAgainMs = Number.POSITIVE_INFINITY;
+      return takeReports(this.#list, nowMs);
+    }
+    const begun = this.#list.filter(({ owesReport }) => owesReport);
+    const reports = takeReports(begun, nowMs);
+    if (reports.length > 0) {
+      this.#reportAgainMs = nowMs + SECOND_REPORT_MS;
+    }
+    return reports;
   }
 
   /** Called about once a second: the reports to send now. Then shares the bandwidth anew. */

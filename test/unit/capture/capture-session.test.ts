@@ -24,7 +24,7 @@ function fakeRecorder() {
       }
     },
   } as unknown as CaptureSocket;
-  const session = new CaptureSession(socket, createLogger({ level: 'silent' }));
+  const session = new CaptureSession(socket, 'stage', createLogger({ level: 'silent' }));
   const video: EncodedPacket[] = [];
   const pcm: { ptsUs: number; data: Uint8Array }[] = [];
   session.events.on('video', (packet) => video.push(packet));
@@ -60,10 +60,10 @@ describe('CaptureSession', () => {
         data: Uint8Array.of(1),
       });
     };
-    soundAt(startUs + AUDIO_LATE_US + 2_000);
+    soundAt(startUs + AUDIO_LATE_US.stage + 2_000);
     pictureAt(startUs - 33_000, false);
     pictureAt(startUs, true);
-    soundAt(startUs + AUDIO_LATE_US + 12_000);
+    soundAt(startUs + AUDIO_LATE_US.stage + 12_000);
     pictureAt(startUs + 33_300, false);
     await recording;
     expect(video.map(({ ptsUs, key }) => [ptsUs, key])).toEqual([

@@ -523,7 +523,7 @@ describe('reports', () => {
     expect(Math.abs((captureUs[0] ?? 0) - nowNtpUs())).toBeLessThan(100_000);
   });
 
-  it('sends a receiver its first report at once, and again once the publisher has told its clock', () => {
+  it('sends a receiver its first two reports early, as soon as the publisher has told its clock', () => {
     const video = publish({ simulcast: true });
     const source = new LayerSource(publisher, 0);
     source.send({ key: true });
@@ -537,6 +537,11 @@ describe('reports', () => {
     expect(first?.ssrc).toBe(ssrc);
     const packet = subscriber.rtp.find((rtp) => rtp.ssrc === ssrc);
     expect(Math.abs(((first?.rtpTimestamp ?? 0) - (packet?.timestamp ?? 0)) | 0)).toBeLessThan(90 * 40);
+
+    rig.advance(320);
+    expect(subscriber.rtcpOf('sr')).toHaveLength(2);
+    rig.advance(320);
+    expect(subscriber.rtcpOf('sr')).toHaveLength(2);
 
     const silent = publish({ mid: 'late', codec: OPUS });
     const late = subscribe(silent);
