@@ -27,7 +27,6 @@ export type RoomLinkOptions = {
   logger: Logger;
   localMedia?: LocalMedia;
   mediaBatchMs: number;
-  receivesEveryCodec: boolean;
   /** A session was opened; called before any of its messages. */
   onJoined: (join: JoinResponse) => void;
   onMessage: (message: SignalResponseMessage) => void;
@@ -195,7 +194,6 @@ export class RoomLink {
       loopback: isLoopback(url),
       ...(localMedia === undefined ? {} : { localMedia: localMedia }),
       mediaBatchMs,
-      receivesEveryCodec: this.#options.receivesEveryCodec,
       receiveSections: autoSubscribe ? RECEIVE_SECTIONS.auto : RECEIVE_SECTIONS.onDemand,
       sendOffer: (offer) => this.send({ case: 'offer', value: offer }),
       sendCandidate: (candidate) => this.send({ case: 'trickle', value: trickle(candidate) }),

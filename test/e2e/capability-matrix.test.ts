@@ -39,6 +39,8 @@ import { startSrtReceiver } from '../support/srt-receiver.ts';
 /** Jobs at a time: pages and encoders of two are what two cores carry. */
 const AT_A_TIME = 2;
 const COST = 0.01;
+/** Seconds between the key frames of a transcoded ingress. */
+const TRANSCODED_GOP_S = 2;
 const root = path.resolve(import.meta.dirname, '..', '..');
 const read = (file: string): Promise<string> => readFile(path.join(root, file), 'utf8');
 
@@ -140,6 +142,7 @@ describe('every combination', () => {
     await expectContent(
       { source: 'participant', stored: ['mp4'] },
       path.join(sluice.recordingsDir, 'film.mp4'),
+      TRANSCODED_GOP_S,
     );
   });
 

@@ -37,7 +37,7 @@ let jobs = 0;
 
 beforeAll(async () => {
   const clip = await encodeClip({
-    ...{ width: 640, height: 360, framesPerSecond: 30, seconds: 10, bitrateKbps: 700 },
+    ...{ width: 640, height: 360, framesPerSecond: 30, seconds: 10, bitrateKbps: 900, keyFrameEvery: 15 },
   });
   server = await startSfuServer();
   node = await startEgressNode(server, {
@@ -130,11 +130,10 @@ function expectSameContent(segmented: FlashBeepReport, ofFile: FlashBeepReport):
   expect(segmented).toMatchObject({ frames, reordered, skipped });
   expect(segmented.flashesS).toHaveLength(ofFile.flashesS.length);
   expect(Math.abs(segmented.beepsS.length - ofFile.beepsS.length)).toBeLessThanOrEqual(1);
-  expect(segmented.flashRatio).toBeGreaterThan(0.75);
-  expect(segmented.beepRatio).toBeGreaterThan(0.75);
+  expect(segmented.flashRatio).toBeGreaterThan(0.85);
+  expect(segmented.beepRatio).toBeGreaterThan(0.85);
   expect(Math.abs(segmented.medianOffsetMs - ofFile.medianOffsetMs)).toBeLessThan(25);
-  // LiveKit's tolerance: the tests of the sources are stricter.
-  expect(Math.abs(segmented.medianOffsetMs)).toBeLessThan(300);
+  expect(Math.abs(segmented.medianOffsetMs)).toBeLessThanOrEqual(60);
 }
 
 /** Waits until the player has decoded `count` pictures; a player that stands still is shown whole. */
@@ -243,8 +242,8 @@ describe('segments of a running job', () => {
       expect(Number(info.segmentResults[0]?.segmentCount)).toBe(listed.length);
       const report = await analyzeFlashBeep(await joined('two'));
       expect(report.durationS).toBeGreaterThan(6);
-      expect(report.flashRatio).toBeGreaterThan(0.6);
-      expect(report.beepRatio).toBeGreaterThan(0.6);
+      expect(report.flashRatio).toBeGreaterThan(0.8);
+      expect(report.beepRatio).toBeGreaterThan(0.8);
       expect((await stat(info.fileResults[0]?.location ?? '')).size).toBeGreaterThan(30_000);
       const page = await browser.newPage();
       await playHls(page, site, 'two/all.m3u8');

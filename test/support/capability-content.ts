@@ -10,10 +10,14 @@ import { readPicture } from './recording-content.ts';
 export const RECORD_MS = 5_000;
 const MIN_S = RECORD_MS / 1000 - 2;
 
-/** Codecs and content of one file, decoded. */
+/**
+ * Codecs and content of one file, decoded.
+ * @param keyFrameWaitS who comes in between waits so long for the next key frame; the clip has two a second
+ */
 export async function expectContent(
   job: Pick<CapabilityJob, 'source' | 'stored'>,
   file: string,
+  keyFrameWaitS = 0.5,
 ): Promise<void> {
   const probe = await ffprobe(file);
   const codecs = probe.streams.map(({ codec_name }) => codec_name).sort();
@@ -31,13 +35,13 @@ export async function expectContent(
     const report = await analyzeFlashBeep(file);
     const measured = JSON.stringify(report);
     expect(report.durationS, measured).toBeGreaterThan(MIN_S);
-    // Who comes in between waits up to 2 s for the clip's next key frame.
-    expect(report.uniqueFps, measured).toBeGreaterThan(12);
-    expect(report.flashesS.length, measured).toBeGreaterThanOrEqual(2);
-    expect(report.beepRatio, measured).toBeGreaterThan(0.6);
-    // LiveKit's tolerance while clocks are compared, a third of it afterwards: tests of the sources are stricter.
-    expect(Math.abs(report.medianOffsetMs), measured).toBeLessThan(300);
-    expect(Math.abs(report.offsetsMs.at(-1) ?? Number.NaN), measured).toBeLessThan(100);
+    const shownS = report.durationS - keyFrameWaitS;
+    // Two Chromes and their encoders on two cores lose a frame now and then.
+    expect((report.uniqueFps * report.durationS) / shownS, measured).toBeGreaterThan(24);
+    expect(report.flashesS.length, measured).toBeGreaterThanOrEqual(Math.floor(shownS));
+    expect(report.beepsS.length, measured).toBeGreaterThanOrEqual(Math.floor(report.durationS) - 1);
+    expect(Math.abs(report.medianOffsetMs), measured).toBeLessThanOrEqual(60);
+    expect(Math.abs(report.offsetsMs.at(-1) ?? Number.NaN), measured).toBeLessThanOrEqual(60);
   }
 }
 

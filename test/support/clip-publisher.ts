@@ -28,6 +28,8 @@ export type Clip = {
 export type ClipOptions = FlashBeepOptions & {
   seconds: number;
   bitrateKbps: number;
+  /** Frames from key frame to key frame; 2 s otherwise. Who comes in between waits for the next one. */
+  keyFrameEvery?: number;
   /** ffmpeg input arguments that replace the flash/beep picture. */
   picture?: string[];
   /** Whether the sound beeps; otherwise it is a quiet hum. */
@@ -49,6 +51,8 @@ export async function encodeClip(options: ClipOptions): Promise<Clip> {
     await run(process.env['FFMPEG_PATH'] ?? 'ffmpeg', [
       ...['-v', 'error', '-y', ...inputs, '-t', String(options.seconds)],
       ...passthroughH264({ framesPerSecond: options.framesPerSecond, bitrateKbps: options.bitrateKbps }),
+      ...(options.keyFrameEvery === undefined ? [] : ['-g', String(options.keyFrameEvery)]),
+      ...(options.keyFrameEvery === undefined ? [] : ['-keyint_min', String(options.keyFrameEvery)]),
       // Browsers take untagged pictures for BT.709; ffmpeg would convert to BT.601.
       ...['-vf', `scale=${options.width}:${options.height}:out_color_matrix=bt709:out_range=tv`],
       ...['-colorspace', 'bt709', '-color_primaries', 'bt709', '-color_trc', 'bt709', '-color_range', 'tv'],

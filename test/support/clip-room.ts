@@ -41,7 +41,7 @@ export async function startClipRoom(config: Record<string, unknown> = {}): Promi
     }
   };
   try {
-    const clip = await encodeClip({ ...PICTURE, bitrateKbps: 700 });
+    const clip = await encodeClip({ ...PICTURE, bitrateKbps: 900, keyFrameEvery: 15 });
     const nginx = await startNginxRtmp();
     closers.push(() => nginx.close());
     const front = await startTlsFront(nginx.port);

@@ -18,12 +18,12 @@ const MAX_EARLY_PCM = 300;
 export type CapturePath = 'stage' | 'room_template' | 'web_page';
 /**
  * How late Chrome stamps sound against the picture, measured by flash and beep (docs/decisions/0003-capture.md). Web
- * pages are between what <video> (10 ms late) and WebAudio (38 ms early) need.
+ * pages are between what <video> (18 ms late to 9 ms early) and WebAudio (30 to 50 ms early) need.
  */
 export const AUDIO_LATE_US: Record<CapturePath, number> = {
   stage: 10_000,
-  room_template: 50_000,
-  web_page: -12_000,
+  room_template: 10_000,
+  web_page: -14_000,
 };
 
 /** Assumed until sound tells otherwise: Chrome captures at the rate of the machine's output device. */

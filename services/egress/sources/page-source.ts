@@ -8,6 +8,7 @@ import type { BrowserProcess } from '../browser/launch.ts';
 import { openBrowser } from '../browser/spare-browser.ts';
 import { CaptureSession } from '../capture/capture-session.ts';
 import { CaptureSocket } from '../capture/capture-socket.ts';
+import { delayPlayout } from '../capture/playout-delay.ts';
 import { openRecorderTab, recordFromWithin, type RecorderTabOptions } from '../capture/recorder-tab.ts';
 import { startTemplateServer, type TemplateServer } from '../template-server.ts';
 import { PageConsole } from './page-console.ts';
@@ -120,7 +121,11 @@ class PageSource implements EgressSource {
       await page.goto('about:blank', { timeout: LEAVE_TIMEOUT_MS }).catch(() => undefined);
     };
     const recorder = this.#recorderOptions(server, browser.captureTabTitle);
-    const isBuiltIn = capturePath(this.#options.target) === 'stage';
+    const path = capturePath(this.#options.target);
+    const isBuiltIn = path === 'stage';
+    if (path === 'room_template') {
+      await delayPlayout(page);
+    }
     if (!isBuiltIn) {
       // Capture begins on the blank tab: it survives navigation, and the page's own title does not matter.
       await openRecorderTab(browser.browser, page, recorder);
