@@ -48,13 +48,10 @@ export function checkIngress(info: livekit.IngressInfo): void {
   checkAudio(info.audio);
 }
 
-/** WHIP is forwarded as it comes, so nothing can be asked of encoders that do not run. */
+/** What is forwarded as it comes is not encoded here, so nothing can be asked of the encoding. */
 function checkForwarding({ enableTranscoding, video, audio }: livekit.IngressInfo): void {
   if (enableTranscoding === true) {
-    throw new ServiceError(
-      'unimplemented',
-      'ingress: enable_transcoding is not possible for WHIP_INPUT in this version: packets are forwarded untouched; leave enable_transcoding out or false',
-    );
+    return;
   }
   for (const [kind, options] of [
     ['video', video],

@@ -88,7 +88,7 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
   const whip = await startWhipServer({
     ...options.whip,
     logger,
-    onPublish: (request) => acceptWhip(options, sessions, request),
+    onPublish: (request) => acceptWhip({ ...options, connectRoom }, sessions, request),
   }).catch(async (error: unknown) => {
     await rtmp.close('start failed');
     throw error;
@@ -144,16 +144,16 @@ async function acceptRtmp(
 
 /** @throws ServiceError as lookUpStreamKey, already_exists while another encoder publishes, and what the room says. */
 async function acceptWhip(
-  options: IngressOptions,
+  options: IngressOptions & { connectRoom: ConnectRoom },
   sessions: SessionRegistry,
   { streamKey, readOffer }: WhipPublishRequest,
 ): Promise<WhipPublished> {
-  const { bus, logger, room } = options;
+  const { bus, logger, room, ffmpegPath, connectRoom } = options;
   const info = await lookUpStreamKey(options, streamKey, IngressInput.WHIP_INPUT);
   const offerSdp = await readOffer();
   let answer: WhipAnswer | undefined;
   const session = await sessions.run(info, 'WH_', async () => {
-    const starting = new WhipIngressSession({ bus, logger, room, info });
+    const starting = new WhipIngressSession({ bus, logger, room, info, ffmpegPath, connectRoom });
     answer = await starting.start(offerSdp);
     return starting;
   });

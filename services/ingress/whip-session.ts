@@ -5,14 +5,25 @@ import type { Logger } from '../base/logger.ts';
 import type { Bus, Unregister } from '../bus/bus.ts';
 import type { WHIPRTCConnectionNotifyRequest } from '../bus/rpc-messages.ts';
 import { IngressHandler } from '../bus/rpc-methods.ts';
+import { relayRoomName } from '../model/room.ts';
+import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { ingressSettings } from './ingress-settings.ts';
 import type { RoomAccess } from './room-publisher.ts';
 import type { WhipAnswer, WhipPatch, WhipPatchReply } from './servers/whip-types.ts';
 import type { RunningSession } from './session-registry.ts';
 import { StateReporter } from './state-reporter.ts';
+import { WhipTranscode } from './whip-transcode.ts';
 import { WhipUpstream } from './whip-upstream.ts';
 
-export type WhipIngressSessionOptions = { bus: Bus; logger: Logger; info: IngressInfo; room: RoomAccess };
+export type WhipIngressSessionOptions = {
+  bus: Bus;
+  logger: Logger;
+  info: IngressInfo;
+  room: RoomAccess;
+  /** For endpoints with enable_transcoding. */
+  ffmpegPath: string;
+  connectRoom: ConnectRoom;
+};
 
 const TOKEN_TTL_S = 24 * 3600;
 /** The room's side reports every 4 s, and gives up on an encoder that does not connect after 30 s. */
@@ -20,7 +31,8 @@ const REPORT_TIMEOUT_MS = 45_000;
 
 /**
  * One encoder that publishes by WHIP. The room's own server answers the offer and takes the media; here are the key,
- * the participant's name, and the record that everybody can list.
+ * the participant's name, and the record that everybody can list. With enable_transcoding the encoder publishes into a
+ * relay room in the same way, and WhipTranscode carries on from there.
  */
 export class WhipIngressSession implements RunningSession {
   /** Resolves when everything is closed and the last state is reported; never rejects. */
@@ -30,6 +42,8 @@ export class WhipIngressSession implements RunningSession {
   readonly #state: StateReporter;
   readonly #upstream: WhipUpstream;
   readonly #settings: ReturnType<typeof ingressSettings>;
+  /** Undefined: packets pass through. */
+  readonly #transcode: WhipTranscode | undefined;
   #handlers: Unregister[] = [];
   #watchdog: NodeJS.Timeout | undefined;
   #stopping = false;
@@ -49,6 +63,11 @@ export class WhipIngressSession implements RunningSession {
     this.#state = new StateReporter(bus, info, resourceId, this.#logger, () => {
       void this.stop('ingress deleted');
     });
+    const relayRoom = info.enableTranscoding === true ? relayRoomName(resourceId) : undefined;
+    if (relayRoom !== undefined) {
+      this.#transcode = new WhipTranscode({ ...options, resourceId, relayRoom, logger: this.#logger });
+      this.#wire(this.#transcode);
+    }
     this.#upstream = new WhipUpstream(room, {
       ...this.#settings.participant,
       kind: 'ingress',
@@ -60,7 +79,7 @@ export class WhipIngressSession implements RunningSession {
       ttlS: TOKEN_TTL_S,
       video: {
         roomJoin: true,
-        room: this.#settings.roomName,
+        room: relayRoom ?? this.#settings.roomName,
         canPublish: true,
         canSubscribe: false,
         canUpdateOwnMetadata: true,
@@ -93,6 +112,7 @@ export class WhipIngressSession implements RunningSession {
         video: { name: video.name, source: video.source },
       });
       await this.#listen();
+      this.#transcode?.start();
       this.#logger.info({ participantSid: this.#upstream.participantId }, 'WHIP session started');
       return answer;
     } catch (error) {
@@ -148,7 +168,7 @@ export class WhipIngressSession implements RunningSession {
     }
     this.#watch();
     this.#silent = report.silent;
-    this.#state.setRoom(report.roomId);
+    this.#state.setRoom(this.#transcode === undefined ? report.roomId : this.#transcode.roomSid);
     const { video, audio } = report;
     this.#state.setInput(
       video && {
@@ -165,11 +185,32 @@ export class WhipIngressSession implements RunningSession {
         bitsPerS: audio.averageBitrate,
       },
     );
-    if (report.publishing && this.#state.status === 'buffering') {
+    if (report.publishing && this.#transcode === undefined) {
+      this.#onPublishing();
+    }
+    void this.#state.report();
+  }
+
+  #onPublishing(): void {
+    if (this.#state.status === 'buffering') {
       this.#logger.info('WHIP session publishes');
       this.#state.setStatus('publishing');
     }
-    void this.#state.report();
+  }
+
+  #wire(transcode: WhipTranscode): void {
+    transcode.events.on('published', () => {
+      this.#onPublishing();
+      this.#state.setRoom(transcode.roomSid);
+      void this.#state.report();
+    });
+    transcode.events.on('failed', ({ error }) => {
+      void this.#finish(messageOf(error), error);
+    });
+    transcode.events.on('disconnected', ({ reason }) => {
+      this.#logger.info({ reason }, 'WHIP session removed from its room');
+      void this.#finish(reason, new ServiceError('aborted', 'room disconnected'));
+    });
   }
 
   /** The first cause counts; everybody who calls later waits for the same end. */
@@ -180,6 +221,7 @@ export class WhipIngressSession implements RunningSession {
       await this.#upstream.end().catch((error: unknown) => {
         this.#logger.warn({ err: error }, 'the room server was not told about the end of a WHIP session');
       });
+      await this.#transcode?.close(cause);
       this.#state.setStatus(failure === undefined ? 'inactive' : 'error', failure && messageOf(failure));
       await this.#state.report();
       await this.#release();
@@ -190,6 +232,7 @@ export class WhipIngressSession implements RunningSession {
   async #release(): Promise<void> {
     this.#stopping = true;
     clearTimeout(this.#watchdog);
+    await this.#transcode?.close('session over');
     await Promise.allSettled(this.#handlers.map((unregister) => unregister()));
     this.#resolveEnded();
   }

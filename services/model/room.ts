@@ -22,6 +22,17 @@ export const ROOM_DEFAULTS = {
 /** What participants may publish, best first; LiveKit's `room.enabled_codecs`. */
 export const ENABLED_CODECS = ['audio/opus', 'video/VP8', 'video/H264', 'video/VP9', 'video/AV1'] as const;
 
+/** Rooms in which an encoder's media only waits to be transcoded: no list and no webhook tells of them. */
+const RELAY_ROOM_PREFIX = 'sluice-relay-';
+
+export function relayRoomName(resourceId: string): string {
+  return RELAY_ROOM_PREFIX + resourceId;
+}
+
+export function isRelayRoom(name: string): boolean {
+  return name.startsWith(RELAY_ROOM_PREFIX);
+}
+
 /** Why a room cannot be created with these settings; undefined = fine. */
 export function roomProblem(settings: RoomSettings): string | undefined {
   if (settings.name === '') {

@@ -46,10 +46,12 @@ const OPUS: SdpCodec = {
 };
 const OPUS_STEREO: SdpCodec = { ...OPUS, fmtp: `${OPUS.fmtp};stereo=1;sprop-stereo=1` };
 
-/** Everything that recordings can hold. RED is left out: the server then sends plain Opus. */
-export const RECEIVE_CODECS: Readonly<Record<'audio' | 'video', readonly SdpCodec[]>> = {
-  audio: [OPUS_STEREO],
-  video: [VP8, ...H264, VP9],
+export type ReceiveCodecs = Readonly<Record<'audio' | 'video', readonly SdpCodec[]>>;
+
+/** RED is left out: the server then sends plain Opus. */
+export const RECEIVE_CODECS: Readonly<Record<'recordable' | 'every', ReceiveCodecs>> = {
+  recordable: { audio: [OPUS_STEREO], video: [VP8, ...H264, VP9] },
+  every: { audio: [OPUS_STEREO], video: [VP8, ...H264, VP9, AV1, H265] },
 };
 
 /** What a section that publishes this codec offers; [] when there is no packetizer. */

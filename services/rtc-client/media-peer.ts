@@ -23,6 +23,7 @@ export type MediaPeerOptions = {
   loopback: boolean;
   localMedia?: LocalMedia;
   mediaBatchMs: number;
+  receivesEveryCodec: boolean;
   receiveSections: { audio: number; video: number };
   sendOffer: (offer: WireDescription) => void;
   sendCandidate: (candidate: string) => void;
@@ -88,7 +89,7 @@ export class MediaPeer {
       sends: () => this.#sends.entries(),
       sendRtcp: (compound) => this.#transport.sendRtcp(compound),
     });
-    this.#sections = new MediaSections(options.receiveSections);
+    this.#sections = new MediaSections(options.receiveSections, options);
     this.#sends = new SendSections({
       sections: this.#sections,
       cname: this.#cname,

@@ -8,7 +8,7 @@ import {
   type SessionDescription,
 } from '../protocol/sdp.ts';
 import { MAX_MESSAGE_BYTES, SCTP_PORT } from './data-channels.ts';
-import { RECEIVE_CODECS } from './codec-offer.ts';
+import { RECEIVE_CODECS, type ReceiveCodecs } from './codec-offer.ts';
 
 const RTP_PROTOCOL = 'UDP/TLS/RTP/SAVPF';
 const DATA_PROTOCOL = 'UDP/DTLS/SCTP';
@@ -58,9 +58,14 @@ export type OfferTransport = { iceUfrag: string; icePwd: string; fingerprint: st
 export class MediaSections {
   readonly #sessionId = String(randomInt(1, 2 ** 47));
   readonly #sections: Section[] = [];
+  readonly #receiveCodecs: ReceiveCodecs;
   #version = 1;
 
-  constructor(receive: { audio: number; video: number }) {
+  constructor(
+    receive: { audio: number; video: number },
+    { receivesEveryCodec }: { receivesEveryCodec: boolean },
+  ) {
+    this.#receiveCodecs = RECEIVE_CODECS[receivesEveryCodec ? 'every' : 'recordable'];
     this.#sections.push({ form: 'data', mid: '0' });
     this.addReceive(receive);
   }
@@ -105,7 +110,7 @@ export class MediaSections {
       setup: 'actpass',
       candidates: [],
       endOfCandidates: false,
-      media: this.#sections.map(toSpec),
+      media: this.#sections.map((section) => toSpec(section, this.#receiveCodecs)),
     });
   }
 
@@ -114,7 +119,7 @@ export class MediaSections {
   }
 }
 
-function toSpec(section: Section): SdpSectionSpec {
+function toSpec(section: Section, receiveCodecs: ReceiveCodecs): SdpSectionSpec {
   if (section.form === 'data') {
     return {
       form: 'data',
@@ -132,7 +137,7 @@ function toSpec(section: Section): SdpSectionSpec {
     extensions: EXTENSIONS[section.kind],
   };
   if (section.form === 'receive') {
-    return { ...common, direction: 'recvonly', codecs: RECEIVE_CODECS[section.kind] };
+    return { ...common, direction: 'recvonly', codecs: receiveCodecs[section.kind] };
   }
   if (!section.active) {
     return { ...common, direction: 'inactive', codecs: section.codecs };

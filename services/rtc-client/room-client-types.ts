@@ -27,6 +27,8 @@ export type RoomClientOptions = {
    * costs more than the packets it brings. Only our own server heeds it. 0 or nothing = media as it comes.
    */
   mediaBatchMs?: number;
+  /** AV1 and H.265 too, which recordings cannot hold. Default: false. */
+  receivesEveryCodec?: boolean;
   /** Shared with a server in this process: published RTP is then handed over without SRTP. */
   localMedia?: LocalMedia;
 };

@@ -27,6 +27,7 @@ export type RoomLinkOptions = {
   logger: Logger;
   localMedia?: LocalMedia;
   mediaBatchMs: number;
+  receivesEveryCodec: boolean;
   /** A session was opened; called before any of its messages. */
   onJoined: (join: JoinResponse) => void;
   onMessage: (message: SignalResponseMessage) => void;
@@ -194,6 +195,7 @@ export class RoomLink {
       loopback: isLoopback(url),
       ...(localMedia === undefined ? {} : { localMedia: localMedia }),
       mediaBatchMs,
+      receivesEveryCodec: this.#options.receivesEveryCodec,
       receiveSections: autoSubscribe ? RECEIVE_SECTIONS.auto : RECEIVE_SECTIONS.onDemand,
       sendOffer: (offer) => this.send({ case: 'offer', value: offer }),
       sendCandidate: (candidate) => this.send({ case: 'trickle', value: trickle(candidate) }),

@@ -84,6 +84,7 @@ export class RoomSession implements RoomClient {
       timeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
       logger: options.logger,
       mediaBatchMs: options.mediaBatchMs ?? 0,
+      receivesEveryCodec: options.receivesEveryCodec ?? false,
       ...(options.localMedia === undefined ? {} : { localMedia: options.localMedia }),
       onJoined: (join) => this.#adopt(join),
       onMessage: (message) => this.#onMessage(message),

@@ -1,7 +1,7 @@
 import { DisconnectReason } from '@livekit/protocol';
 import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { ROOM_DEFAULTS, roomProblem, type RoomSettings } from '../model/room.ts';
+import { isRelayRoom, ROOM_DEFAULTS, roomProblem, type RoomSettings } from '../model/room.ts';
 import type { PeerTransport, TransportOptions } from './media-types.ts';
 import type { OnRoomEvent } from './room-news.ts';
 import { RoomSession } from './room-session.ts';
@@ -14,6 +14,9 @@ export type RoomDefaults = {
   departureTimeoutS: number;
   maxParticipants: number;
 };
+
+/** One encoder and who transcodes it; the room ends with them. */
+const RELAY_SETTINGS = { emptyTimeoutS: 60, departureTimeoutS: 1 } as const;
 
 /** All rooms of this node by name. */
 export class RoomRegistry {
@@ -41,6 +44,11 @@ export class RoomRegistry {
     this.#createTransport = options.createTransport;
   }
 
+  /** Those that lists show. */
+  listed(): RoomSession[] {
+    return this.all().filter(({ name }) => !isRelayRoom(name));
+  }
+
   all(): RoomSession[] {
     return [...this.#rooms.values()];
   }
@@ -64,7 +72,10 @@ export class RoomRegistry {
     if (existing !== undefined) {
       return existing;
     }
-    const complete: RoomSettings = { ...ROOM_DEFAULTS, ...this.#defaults, ...settings };
+    const isRelay = isRelayRoom(settings.name);
+    const complete: RoomSettings = isRelay
+      ? { ...ROOM_DEFAULTS, ...RELAY_SETTINGS, name: settings.name }
+      : { ...ROOM_DEFAULTS, ...this.#defaults, ...settings };
     const problem = roomProblem(complete);
     if (problem !== undefined) {
       throw new ServiceError('invalid_argument', problem);
@@ -75,7 +86,7 @@ export class RoomRegistry {
       createTransport: this.#createTransport,
       issueToken: this.#issueToken,
       logger: this.#logger,
-      onEvent: this.#onEvent,
+      onEvent: isRelay ? () => undefined : this.#onEvent,
       onClosed: (closed) => {
         if (this.#rooms.get(closed.name) === closed) {
           this.#rooms.delete(closed.name);
@@ -87,12 +98,12 @@ export class RoomRegistry {
   }
 
   mayJoin(name: string): boolean {
-    return this.#defaults.autoCreate || this.#rooms.has(name);
+    return this.#defaults.autoCreate || isRelayRoom(name) || this.#rooms.has(name);
   }
 
   /** The room a client joins. @throws ServiceError not_found when rooms are only made by the API. */
   forJoin(name: string): RoomSession {
-    return this.#defaults.autoCreate ? this.create({ name }) : this.get(name);
+    return this.#defaults.autoCreate || isRelayRoom(name) ? this.create({ name }) : this.get(name);
   }
 
   close(): void {

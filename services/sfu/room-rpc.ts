@@ -41,7 +41,7 @@ export async function serveRoomRpc({ bus, rooms, enableRemoteUnmute }: RoomRpcOp
     ),
     bus.serve(RoomInternal.listRooms, ({ names }) =>
       settle(() => {
-        const listed = rooms.all().filter((room) => names.length === 0 || names.includes(room.name));
+        const listed = rooms.listed().filter((room) => names.length === 0 || names.includes(room.name));
         return new ListRoomsResponse({ rooms: listed.map((room) => room.info()) });
       }),
     ),

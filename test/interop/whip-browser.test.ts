@@ -54,6 +54,9 @@ test.each(['video/VP8', 'video/H264', 'video/VP9', 'video/AV1'])(
       ({ status, video }) => status === ENDPOINT_PUBLISHING && (video?.averageBitrate ?? 0) > 0,
     );
     expect(state.video?.mimeType).toBe(codec);
+    // A browser starts small and grows; the picture is 16:9 at every size.
+    expect(state.video?.width).toBeGreaterThanOrEqual(160);
+    expect((state.video?.width ?? 0) / (state.video?.height ?? 1)).toBeCloseTo(16 / 9, 1);
     expect(await page.evaluate('app.stop()')).toBe(200);
     await stage.harness.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
   },

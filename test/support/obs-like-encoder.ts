@@ -11,6 +11,8 @@ export type ObsLikeOptions = {
   /** Highest first, as OBS numbers its rids; several = simulcast. */
   layers: readonly Layer[];
   framesPerSecond?: number;
+  /** H265 as OBS announces it: without any fmtp. */
+  codec?: 'h264' | 'h265';
   /** Only the TCP candidates of the answer are used. */
   overTcp?: boolean;
 };
@@ -20,6 +22,14 @@ const VIDEO = { mid: '1', ssrc: 1001, payloadType: 96 };
 const MID_EXTENSION = 1;
 const RID_EXTENSION = 2;
 const OPUS_FMTP = 'minptime=10;maxaveragebitrate=96000;stereo=1;sprop-stereo=1;useinbandfec=1';
+
+const ENCODER = {
+  h264: [
+    ...['-c:v', 'libx264', '-profile:v', 'baseline', '-preset', 'veryfast'],
+    ...['-x264-params', 'sliced-threads=0'],
+  ],
+  h265: ['-c:v', 'libx265', '-preset', 'ultrafast', '-x265-params', 'log-level=error:repeat-headers=1'],
+} as const;
 
 /**
  * What OBS 30 to 32 does over WHIP, with the library it uses (libdatachannel): an offer without a single candidate,
@@ -36,7 +46,11 @@ export class ObsLikeEncoder {
   #ffmpeg: FfmpegEncoder | undefined;
 
   static async start(options: ObsLikeOptions): Promise<ObsLikeEncoder> {
-    const { pc, audio, video, offer } = await createOffer(options.layers.length, options.overTcp);
+    const { pc, audio, video, offer } = await createOffer(
+      options.layers.length,
+      options.overTcp,
+      options.codec,
+    );
     const response = await fetch(options.url, {
       method: 'POST',
       headers: {
@@ -104,11 +118,11 @@ export class ObsLikeEncoder {
   async #stream(audio: nodeDataChannel.Track, video: nodeDataChannel.Track): Promise<void> {
     const { layers, framesPerSecond = 30 } = this.#options;
     const [top] = layers;
-    const soundPort = await this.#listen((packet) => audio.sendMessageBinary(packet));
+    const soundPort = await this.#listen((packet) => send(audio, packet));
     const ports = await Promise.all(
       layers.map((_layer, index) =>
         this.#listen((packet) => {
-          video.sendMessageBinary(layers.length > 1 ? withRid(packet, String(index)) : packet);
+          send(video, layers.length > 1 ? withRid(packet, String(index)) : packet);
         }),
       ),
     );
@@ -119,9 +133,9 @@ export class ObsLikeEncoder {
       ...['-re', '-f', 'lavfi', '-i', picture],
       ...['-re', '-f', 'lavfi', '-i', flashBeepAudio({ sampleRateHz: 48_000, channels: 2 })],
       ...layers.flatMap(({ width, height, bitrateKbps }, index) => [
-        ...['-map', '0:v', '-vf', `scale=${width}:${height}`, '-c:v', 'libx264', '-profile:v', 'baseline'],
-        ...['-preset', 'veryfast', '-tune', 'zerolatency', '-bf', '0', '-g', String(framesPerSecond)],
-        ...['-x264-params', 'sliced-threads=0', '-pix_fmt', 'yuv420p', '-b:v', `${bitrateKbps}k`],
+        ...['-map', '0:v', '-vf', `scale=${width}:${height}`, ...ENCODER[this.#options.codec ?? 'h264']],
+        ...['-tune', 'zerolatency', '-bf', '0', '-g', String(framesPerSecond)],
+        ...['-pix_fmt', 'yuv420p', '-b:v', `${bitrateKbps}k`],
         ...['-payload_type', String(VIDEO.payloadType), '-ssrc', String(VIDEO.ssrc + index)],
         ...[...clock, '-f', 'rtp', rtpUrl(ports[index] ?? 0)],
       ]),
@@ -150,6 +164,7 @@ function rtpUrl(port: number): string {
 export async function createOffer(
   layers = 1,
   overTcp = false,
+  codec: 'h264' | 'h265' = 'h264',
 ): Promise<{
   pc: nodeDataChannel.PeerConnection;
   audio: nodeDataChannel.Track;
@@ -166,7 +181,11 @@ export async function createOffer(
   sound.addOpusCodec(AUDIO.payloadType, OPUS_FMTP);
   sound.addSSRC(AUDIO.ssrc, 'CNAME', 'MSID', 'MSID-audio');
   const picture = new nodeDataChannel.Video(VIDEO.mid, 'SendOnly');
-  picture.addH264Codec(VIDEO.payloadType);
+  if (codec === 'h265') {
+    picture.addH265Codec(VIDEO.payloadType);
+  } else {
+    picture.addH264Codec(VIDEO.payloadType);
+  }
   picture.addSSRC(VIDEO.ssrc, 'CNAME', 'MSID', 'MSID-video');
   const audio = pc.addTrack(sound);
   const video = pc.addTrack(picture);
@@ -206,6 +225,13 @@ function withRid(packet: Buffer, rid: string): Buffer {
 /** One character each, so two elements fill a word exactly. */
 function element(id: number, character: string): Buffer {
   return Buffer.from([id << 4, character.charCodeAt(0)]);
+}
+
+/** The server may have ended the connection. */
+function send(track: nodeDataChannel.Track, packet: Buffer): void {
+  if (track.isOpen()) {
+    track.sendMessageBinary(packet);
+  }
 }
 
 function opened(track: nodeDataChannel.Track): Promise<void> {

@@ -76,6 +76,12 @@ app.pair = async () => {
   const transport = stats.find(({ type }) => type === 'transport');
   return { id: transport?.selectedCandidatePairId, ufrag: transport?.iceLocalUsernameFragment, bytes: transport?.bytesSent };
 };
+app.scaleDownBy = async (factor) => {
+  const sender = app.pc.getSenders().find(({ track }) => track.kind === 'video');
+  const parameters = sender.getParameters();
+  parameters.encodings[0].scaleResolutionDownBy = factor;
+  await sender.setParameters(parameters);
+};
 app.stop = async () => {
   app.pc.close();
   return (await fetch(app.resource.location, { method: 'DELETE', headers: { authorization: 'Bearer ' + app.bearer } })).status;

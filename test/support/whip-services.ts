@@ -9,6 +9,7 @@ export type WhipServicesOptions = {
   info?: IngressHarnessOptions['info'];
   whipLimits?: IngressHarnessOptions['whipLimits'];
   onRequest?: SfuServerOptions['onRequest'];
+  onRoomEvent?: NonNullable<SfuServerOptions['sfu']>['onRoomEvent'];
 };
 
 /** Real SFU and real ingress on one bus, with the WHIP endpoint IN_test for room "studio". */
@@ -17,6 +18,7 @@ export async function startWhipServices(options: WhipServicesOptions = {}): Prom
   const sfu = await startSfuServer({
     ...logger,
     ...(options.onRequest === undefined ? {} : { onRequest: options.onRequest }),
+    ...(options.onRoomEvent === undefined ? {} : { sfu: { onRoomEvent: options.onRoomEvent } }),
   });
   const harness = await startIngressHarness({
     ...logger,

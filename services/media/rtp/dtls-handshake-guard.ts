@@ -1,5 +1,6 @@
 import { checkDtlsHandshake } from './dtls-handshake-check.ts';
 
+const HELLO_VERIFY_REQUEST = 3;
 const FINISHED = 20;
 /** What has to be in the transcript before a client's Finished is looked at: certificate, key exchange, verify. */
 const CLIENT_FLIGHT = [11, 16, 15];
@@ -24,14 +25,18 @@ export type GuardedDtlsSocket<Received extends Message = Message> = {
 /**
  * Puts checkDtlsHandshake() in front of werift's handling of the remote's Finished. Call it right after creating the
  * DtlsClient or DtlsServer. When a proof fails, the socket's onError fires with a ServiceError `unauthenticated`, and
- * onConnect never does.
+ * onConnect never does. A HelloVerifyRequest that comes again – we asked twice, as its answer was late – is left out:
+ * werift would end the handshake over it.
  */
 export function guardDtlsHandshake<Received extends Message>(
   socket: GuardedDtlsSocket<Received>,
   options: { localRole: 'client' | 'server'; fingerprint: () => string },
 ): void {
   const handle = socket.onHandleHandshakes;
-  socket.onHandleHandshakes = async (messages) => {
+  let isVerified = false;
+  socket.onHandleHandshakes = async (received) => {
+    const messages = received.filter(({ msg_type: type }) => type !== HELLO_VERIFY_REQUEST || !isVerified);
+    isVerified ||= messages.some(({ msg_type: type }) => type === HELLO_VERIFY_REQUEST);
     const finished = messages.find((message) => message.msg_type === FINISHED);
     if (finished !== undefined && !socket.connected) {
       if (options.localRole === 'server' && !socket.dtls.checkHandshakesExist(CLIENT_FLIGHT)) {

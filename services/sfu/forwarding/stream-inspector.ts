@@ -1,14 +1,10 @@
-import { parseSps } from '../../media/codecs/h264-sps.ts';
-import { parseVp8Header } from '../../media/codecs/vp8.ts';
-import { readU16 } from '../../media/rtp/bytes.ts';
-import { emptyVp8Descriptor, parseVp8Descriptor } from '../../media/rtp/vp8-descriptor.ts';
+import type { KeyframeCodec } from '../../media/rtp/keyframe.ts';
+import { pictureSizeOf } from '../../media/rtp/picture-size.ts';
 import type { InboundStream } from './inbound-stream.ts';
 
 const RTP_VIDEO_CLOCK_HZ = 90_000;
 /** What one look reads at most: the whole retransmission history. */
 const MAX_PACKETS = 512;
-const H264_SPS = 7;
-const H264_STAP_A = 24;
 
 export type StreamFacts = {
   width: number;
@@ -24,15 +20,14 @@ export type StreamFacts = {
  * packet, and a key frame that slipped out of the history between two looks is seen at a later one.
  */
 export class StreamInspector {
-  readonly #codec: string;
-  readonly #descriptor = emptyVp8Descriptor();
+  readonly #codec: KeyframeCodec | undefined;
   #next = -1;
   #width = 0;
   #height = 0;
   #framesPerSecond = 0;
 
-  /** @param codec as in an rtpmap line, lower case; sizes are known of h264 and vp8. */
-  constructor(codec: string) {
+  /** @param codec undefined: no video. */
+  constructor(codec: KeyframeCodec | undefined) {
     this.#codec = codec;
   }
 
@@ -78,43 +73,8 @@ export class StreamInspector {
   }
 
   #readSize(payload: Buffer): void {
-    if (this.#codec === 'vp8') {
-      this.#readVp8(payload);
-    } else if (this.#codec === 'h264') {
-      this.#readH264(payload);
-    }
-  }
-
-  #readVp8(payload: Buffer): void {
-    const { valid, keyFrame, headerLength } = parseVp8Descriptor(payload, this.#descriptor);
-    const header = valid && keyFrame ? parseVp8Header(payload.subarray(headerLength)) : undefined;
-    if (header?.key === true) {
-      this.#width = header.width;
-      this.#height = header.height;
-    }
-  }
-
-  /** An SPS travels alone or in front of others in a STAP-A (RFC 6184 section 5.7.1). */
-  #readH264(payload: Buffer): void {
-    const type = (payload[0] ?? 0) & 0x1f;
-    if (type === H264_SPS) {
-      this.#readSps(payload);
-    } else if (type === H264_STAP_A) {
-      for (let offset = 1; offset + 2 < payload.length;) {
-        const end = offset + 2 + readU16(payload, offset);
-        if (((payload[offset + 2] ?? 0) & 0x1f) === H264_SPS) {
-          this.#readSps(payload.subarray(offset + 2, end));
-        }
-        offset = end;
-      }
-    }
-  }
-
-  #readSps(nal: Buffer): void {
-    try {
-      ({ width: this.#width, height: this.#height } = parseSps(nal));
-    } catch {
-      // Somebody else's malformed stream: its size stays unknown, decoders will complain.
-    }
+    const size = this.#codec === undefined ? undefined : pictureSizeOf(this.#codec, payload);
+    this.#width = size?.width ?? this.#width;
+    this.#height = size?.height ?? this.#height;
   }
 }

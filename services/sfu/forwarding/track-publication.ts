@@ -101,7 +101,7 @@ export class TrackPublication implements Publication {
 
   inspect(): LayerFacts[] {
     return this.#streams.flatMap((stream, layer) => {
-      const inspector = (this.#inspectors[layer] ??= new StreamInspector(this.codec.name));
+      const inspector = (this.#inspectors[layer] ??= new StreamInspector(this.keyframeCodec));
       return stream === undefined ? [] : [{ layer, ...inspector.read(stream) }];
     });
   }

@@ -99,7 +99,7 @@ describe('ingress API', () => {
     });
   });
 
-  it('makes WHIP endpoints, which are not transcoded', async () => {
+  it('makes WHIP endpoints, which are not transcoded by default', async () => {
     const { status, json } = await call('CreateIngress', { ...PUBLISHER, input_type: 'WHIP_INPUT' });
     expect(status).toBe(200);
     expect(json).toMatchObject({
@@ -113,11 +113,13 @@ describe('ingress API', () => {
     expect(json['stream_key']).toMatch(/^\w{16}$/);
   });
 
-  it('names what it cannot do with WHIP', async () => {
+  it('transcodes WHIP when asked to, and takes encoding options only then', async () => {
     const whip = { ...PUBLISHER, input_type: 'WHIP_INPUT' };
-    const transcoded = await call('CreateIngress', { ...whip, enable_transcoding: true });
-    expect(transcoded).toMatchObject({ status: 501, json: { code: 'unimplemented' } });
-    expect(transcoded.json['msg']).toContain('enable_transcoding');
+    const video = { preset: 'H264_720P_30FPS_1_LAYER' };
+    expect(await call('CreateIngress', { ...whip, video, enable_transcoding: true })).toMatchObject({
+      status: 200,
+      json: { enable_transcoding: true, bypass_transcoding: false, video },
+    });
     expect(await call('CreateIngress', { ...whip, video: { preset: 'H264_720P_30FPS_1_LAYER' } })).toEqual({
       status: 400,
       json: {

@@ -130,7 +130,7 @@ describe('MediaSections', () => {
   const source = { streamId: 's', trackId: 'cid', ssrc: 11, rtxSsrc: 12, cname: 'c' };
 
   it('offers data, receiving and sending sections that only ever grow', () => {
-    const sections = new MediaSections({ audio: 1, video: 1 });
+    const sections = new MediaSections({ audio: 1, video: 1 }, { receivesEveryCodec: false });
     const mid = sections.addSend({ kind: 'video', codecs: publishCodecs('h264', 1), source });
     sections.addReceive({ audio: 0, video: 1 });
     const offer = parseSdp(sections.offer(transport));
@@ -155,7 +155,7 @@ describe('MediaSections', () => {
   });
 
   it('offers simulcast by restriction ids, best first, without SSRCs', () => {
-    const sections = new MediaSections({ audio: 0, video: 0 });
+    const sections = new MediaSections({ audio: 0, video: 0 }, { receivesEveryCodec: false });
     const mid = sections.addSend({
       kind: 'video',
       codecs: publishCodecs('vp8', 1),
@@ -172,7 +172,7 @@ describe('MediaSections', () => {
   });
 
   it('offers no payload type twice and the same extension ids everywhere', () => {
-    const sections = new MediaSections({ audio: 2, video: 2 });
+    const sections = new MediaSections({ audio: 2, video: 2 }, { receivesEveryCodec: false });
     for (const section of parseSdp(sections.offer(transport)).media) {
       const types = section.codecs
         .flatMap((codec) => [codec.payloadType, codec.rtxPayloadType])
