@@ -1,4 +1,5 @@
-// `npm test`: prepares a fresh machine, then builds, checks types and style, and runs every test.
+// `npm test`: prepares a fresh machine, then builds, checks types and style, and runs every test. `npm run soak NAME`
+// runs the long ones with NAME in their path.
 // The last line is "N passed, N failed"; the exit code follows it.
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -27,12 +28,24 @@ const TEST_PACKAGES = [
 /** The usual way to capture a page, as the baseline of the composite bench. */
 const BENCH_PACKAGES = ['xvfb', 'pulseaudio', 'pulseaudio-utils'];
 
+/** Encoders nobody here wrote: GStreamer, librtmp (in curl, too), OBS with a display and software OpenGL. */
+const SOAK_PACKAGES = [
+  'gstreamer1.0-tools',
+  'gstreamer1.0-plugins-good',
+  'gstreamer1.0-plugins-bad',
+  'curl',
+  'obs-studio',
+  'xvfb',
+  'libgl1-mesa-dri',
+];
+
 /** Pure tests first; those that watch media in real time spend most of it waiting, so two files run at once. */
 const TEST_RUNS = [
   ['unit', 'meta'],
   ['interop', 'e2e'],
 ];
 const RUN_TIMEOUT_MS = 14 * 60_000;
+const SOAK_TIMEOUT_MS = 90 * 60_000;
 const CHECK_TIMEOUT_MS = 5 * 60_000;
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Count */
@@ -45,13 +58,15 @@ if (flags.has('--bench')) {
   const { runBenches } = await import('./bench-runner.mjs');
   process.exitCode = await runBenches(words);
 } else if (flags.has('--soak')) {
-  process.exitCode = report(await runVitest(['soak']));
+  process.exitCode = report(await runVitest(['soak'], { words, timeoutMs: SOAK_TIMEOUT_MS }));
 } else {
   process.exitCode = report(await runEverything());
 }
 
 async function prepareMachine() {
-  const packages = flags.has('--bench') ? BENCH_PACKAGES : TEST_PACKAGES;
+  const packages = flags.has('--bench')
+    ? BENCH_PACKAGES
+    : [...TEST_PACKAGES, ...(flags.has('--soak') ? SOAK_PACKAGES : [])];
   try {
     await ensureDependencies();
     await ensureTools({ required: true, packages: await missingPackages(packages) });
@@ -96,9 +111,9 @@ async function check(name, args) {
   return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 };
 }
 
-/** @returns {Promise<Count>} */
-async function runVitest(projects) {
-  step(`tests: ${projects.join(', ')}`);
+/** @param words only test files with one of these in their path; none = all. @returns {Promise<Count>} */
+async function runVitest(projects, { words: chosen = [], timeoutMs = RUN_TIMEOUT_MS } = {}) {
+  step(`tests: ${[...projects, ...chosen].join(', ')}`);
   const dir = await mkdtemp(path.join(tmpdir(), 'sluice-test-'));
   const outputFile = path.join(dir, 'result.json');
   try {
@@ -111,8 +126,9 @@ async function runVitest(projects) {
         `--outputFile.json=${outputFile}`,
         '--passWithNoTests',
         ...projects.flatMap((name) => ['--project', name]),
+        ...chosen,
       ],
-      RUN_TIMEOUT_MS,
+      timeoutMs,
     );
     return await readCount(outputFile, code);
   } finally {

@@ -108,7 +108,7 @@ export class LivekitPage {
     this.page = page;
   }
 
-  static async open(browser: TestBrowser, server: SfuServer): Promise<LivekitPage> {
+  static async open(browser: TestBrowser, server: Pick<SfuServer, 'httpUrl'>): Promise<LivekitPage> {
     const page = await browser.newPage();
     if (process.env['TEST_CONSOLE'] !== undefined) {
       page.on('console', (message) => {

@@ -36,8 +36,11 @@ export type NginxRtmp = {
   close(): Promise<void>;
 };
 
-/** A streaming platform nobody here wrote: nginx-rtmp records all it is sent. Needs no root; ends by process id. */
-export async function startNginxRtmp(): Promise<NginxRtmp> {
+/**
+ * A streaming platform nobody here wrote: nginx-rtmp records all it is sent, and relays it to `pushTo`. Needs no root;
+ * ends by process id.
+ */
+export async function startNginxRtmp(options: { pushTo?: string } = {}): Promise<NginxRtmp> {
   const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx'].find((file) => existsSync(file));
   if (nginx === undefined || !existsSync(MODULE)) {
     throw new Error(
@@ -86,7 +89,10 @@ export async function startNginxRtmp(): Promise<NginxRtmp> {
     });
   };
   const port = await freePort();
-  await writeFile(path.join(folder, 'nginx.conf'), configOf(folder, recordings, port, callbacks.port));
+  await writeFile(
+    path.join(folder, 'nginx.conf'),
+    configOf(folder, recordings, port, callbacks.port, options.pushTo),
+  );
   let child: ChildProcess | undefined;
   const start = async (): Promise<void> => {
     child = spawn(
@@ -147,7 +153,13 @@ export async function startNginxRtmp(): Promise<NginxRtmp> {
   };
 }
 
-function configOf(folder: string, recordings: string, port: number, callbackPort: number): string {
+function configOf(
+  folder: string,
+  recordings: string,
+  port: number,
+  callbackPort: number,
+  pushTo: string | undefined,
+): string {
   const callback = `http://127.0.0.1:${callbackPort}/`;
   return `load_module ${MODULE};
 daemon off;
@@ -166,6 +178,7 @@ rtmp {
       record_path ${recordings};
       on_publish ${callback};
       on_record_done ${callback};
+      ${pushTo === undefined ? '' : `push ${pushTo};`}
     }
   }
 }

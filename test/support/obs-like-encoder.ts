@@ -13,6 +13,8 @@ export type ObsLikeOptions = {
   framesPerSecond?: number;
   /** H265 as OBS announces it: without any fmtp. */
   codec?: 'h264' | 'h265';
+  /** ffmpeg's input arguments of another picture than the flash/beep film. */
+  picture?: readonly string[];
   /** Only the TCP candidates of the answer are used. */
   overTcp?: boolean;
 };
@@ -130,7 +132,7 @@ export class ObsLikeEncoder {
     // One clock for the sender reports of all outputs, as OBS has it.
     const clock = ['-start_time_realtime', String(Date.now() * 1000)];
     this.#ffmpeg = new FfmpegEncoder([
-      ...['-re', '-f', 'lavfi', '-i', picture],
+      ...(this.#options.picture ?? ['-re', '-f', 'lavfi', '-i', picture]),
       ...['-re', '-f', 'lavfi', '-i', flashBeepAudio({ sampleRateHz: 48_000, channels: 2 })],
       ...layers.flatMap(({ width, height, bitrateKbps }, index) => [
         ...['-map', '0:v', '-vf', `scale=${width}:${height}`, ...ENCODER[this.#options.codec ?? 'h264']],

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -26,10 +26,8 @@ export type ObsOptions = {
 };
 
 export type ObsStudio = {
-  /** Everything it has written to its log and the terminal. */
-  log(): string;
-  /** Resolves when it has ended. */
-  exited: Promise<void>;
+  /** The end of what it has written to its log and the terminal. */
+  output: () => string;
   stop(): Promise<void>;
 };
 
@@ -60,12 +58,11 @@ export async function startObs(options: ObsOptions): Promise<ObsStudio> {
   );
   let output = '';
   for (const stream of [obs.stdout, obs.stderr]) {
-    stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    stream.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-20_000)));
   }
   const exited = ended(obs);
   return {
-    log: () => output,
-    exited,
+    output: () => output,
     async stop() {
       obs.kill('SIGTERM');
       await Promise.race([exited, delay(STOP_TIMEOUT_MS, undefined, { ref: false })]);
@@ -165,9 +162,4 @@ function ini(sections: Record<string, Record<string, string | number | boolean>>
       [`[${name}]`, ...Object.entries(values).map(([key, value]) => `${key}=${value}`), ''].join('\n'),
     )
     .join('\n');
-}
-
-/** The newest file of OBS's own log, for a test that fails. */
-export async function readObsLog(file: string): Promise<string> {
-  return readFile(file, 'utf8').catch(() => '');
 }

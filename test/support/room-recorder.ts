@@ -5,7 +5,7 @@ import type { EncodedPacket, TrackFormat } from '../../services/model/packet.ts'
 import { connectRoom } from '../../services/rtc-client/room-client.ts';
 
 /** Tracks are placed by arrival until the first sender report, and then moved together, not faster than 10 %. */
-const SETTLE_US = 2_500_000;
+const SETTLE_S = 2.5;
 
 /**
  * Receives the tracks that are published now and writes them to an MP4 file, on the clock the publisher's sender reports
@@ -15,11 +15,15 @@ export async function recordTracks(options: {
   wsUrl: string;
   token: string;
   file: string;
+  /** All in all. */
   seconds: number;
+  /** Left out at the start. */
+  settleS?: number;
 }): Promise<void> {
   const logger = createLogger({ level: 'silent' });
   const { wsUrl: url, token } = options;
   const client = await connectRoom({ url, token, autoSubscribe: false, logger });
+  const kinds = [...new Set(client.tracks().map(({ kind }) => kind))];
   const formats: TrackFormat[] = [];
   const packets: EncodedPacket[] = [];
   await new Promise<void>((resolve, reject) => {
@@ -38,7 +42,7 @@ export async function recordTracks(options: {
   });
   await client.close('recorded');
   const muxer = createMuxer({
-    ...{ container: 'mp4-fragmented', kinds: ['video', 'audio'], logger },
+    ...{ container: 'mp4-fragmented', kinds, logger },
     sink: await openFileSink(options.file),
     onError: (error) => {
       throw error;
@@ -47,7 +51,7 @@ export async function recordTracks(options: {
   for (const format of formats) {
     muxer.addTrack(format);
   }
-  const settledUs = (packets[0]?.ptsUs ?? 0) + SETTLE_US;
+  const settledUs = (packets[0]?.ptsUs ?? 0) + (options.settleS ?? SETTLE_S) * 1e6;
   for (const packet of packets.sort((a, b) => a.dtsUs - b.dtsUs)) {
     if (packet.ptsUs < settledUs) {
       continue;
