@@ -23,6 +23,10 @@ const TEST_PACKAGES = [
   'protobuf-compiler',
   'libnginx-mod-rtmp',
   'openssl',
+  'python3-gi',
+  'gir1.2-gst-rtsp-server-1.0',
+  'gstreamer1.0-plugins-base',
+  'gstreamer1.0-plugins-good',
 ];
 
 /** The usual way to capture a page, as the baseline of the composite bench. */

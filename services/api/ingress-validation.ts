@@ -65,20 +65,17 @@ function checkForwarding({ enableTranscoding, video, audio }: livekit.IngressInf
   }
 }
 
-/** LiveKit's schemes but SRT, and files. */
-const URL_SCHEMES: readonly string[] = ['http:', 'https:', 'file:'];
+/** LiveKit's (http, https, srt) and ours; docs/ingress-url.md. */
+const URL_SCHEMES: readonly string[] = [
+  ...['http:', 'https:', 'srt:'],
+  ...['rtsp:', 'rtsps:', 'rtmp:', 'rtmps:', 's3:', 'file:'],
+];
 
 function checkUrlInput(info: livekit.IngressInfo): void {
   if (info.url === '') {
     throw invalid('ingress: no source URL');
   }
   const scheme = URL.canParse(info.url) ? new URL(info.url).protocol : '';
-  if (scheme === 'srt:') {
-    throw new ServiceError(
-      'unimplemented',
-      'ingress: srt:// URLs are not in this version; use http:// or https://',
-    );
-  }
   if (!URL_SCHEMES.includes(scheme)) {
     throw invalid(`ingress: invalid url scheme ${scheme.slice(0, -1)}`);
   }

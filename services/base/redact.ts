@@ -10,7 +10,8 @@ const SECRET_FIELD =
 
 const JWT = /\beyJ[\w-]+\.[\w-]+\.[\w-]*/g;
 const URL_CREDENTIALS = /\b([a-z][a-z0-9+.-]*:\/\/)[^/\s:@]*:[^/\s@]*@/gi;
-const SECRET_QUERY = /([?&](?:access_token|token|join_request|streamid|passphrase|key|secret)=)[^&\s"']+/gi;
+const SECRET_QUERY =
+  /([?&](?:access_token|x-amz-signature|x-amz-security-token|x-amz-credential|token|join_request|streamid|passphrase|key|secret)=)[^&\s"']+/gi;
 const STREAM_URL = /\b(rtmps?|srt|mux|twitch):\/\/[^\s"']+/gi;
 /** As redactStreamKey leaves it, with the punctuation of a sentence behind it. */
 const REDACTED_KEY = /^\{(.{3})?\.{3}(.{3})?\}[).,;:]*$/;

@@ -19,6 +19,7 @@ import { openBackbone, type Backbone } from './backbone.ts';
 import { startEgressPart } from './egress-part.ts';
 import { PartList } from './part-list.ts';
 import { rtmpsOptions, rtmpsUrl } from './rtmps.ts';
+import { urlInputOptions } from './url-input.ts';
 import { partsOf, type Role } from './roles.ts';
 import { startServerPart } from './server-part.ts';
 import { observeEgress, observeIngress, observeRooms } from './service-metrics.ts';
@@ -145,10 +146,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
             slates: { files: config.ingress.slates, byDefault: config.ingress.slate },
           },
           ...(await rtmpsOptions(config)),
-          url: {
-            allowAddresses: config.ingress.url_input.allow_addresses,
-            fileRoot: config.ingress.url_input.file_root,
-          },
+          url: urlInputOptions(config),
           ffprobePath: options.tools.ffprobePath,
           whip: { port: config.ingress.whip_port, bindAddress: mediaBindAddress(config) },
           room,

@@ -38,7 +38,7 @@ export type IngressOptions = {
   rtmps?: { port: number; bindAddress: string; cert: string; key: string };
   whip: { port: number; bindAddress: string; limits?: Partial<WhipLimits> };
   /** What URL inputs may read. */
-  url: UrlPolicyOptions;
+  url: UrlPolicyOptions & { stallMs?: number };
   room: RoomAccess;
   ffmpegPath: string;
   /** undefined: URL inputs are refused. */

@@ -4,9 +4,9 @@ import type { RtmpAddress } from '../../model/stream-url.ts';
 import { amfObject, encodeAmf0, type AmfObject, type AmfValue } from '../../protocol/amf0.ts';
 import { chunkMessages, type OutgoingMessage } from '../../protocol/rtmp-chunk-batch.ts';
 import { RTMP_MESSAGE } from '../../protocol/rtmp-message.ts';
-import { dial } from './dial.ts';
+import { dial } from '../../base/net/dial.ts';
 import { LinkClock } from './link-clock.ts';
-import { RtmpConnection, type RtmpCommand } from './rtmp-connection.ts';
+import { RtmpClientConnection, type RtmpCommand } from '../../protocol/rtmp-client-connection.ts';
 import { STREAM_TIMEOUTS, type FlvMessage, type OpenLinkOptions, type StreamLink } from './stream-link.ts';
 
 /** What ffmpeg uses too; a picture rarely needs a second chunk. */
@@ -45,7 +45,7 @@ export async function openRtmpLink(options: RtmpLinkOptions): Promise<StreamLink
     signal,
     ...(ca === undefined ? {} : { ca }),
   });
-  const link = new RtmpLink(options, (events) => new RtmpConnection(socket, host, events));
+  const link = new RtmpLink(options, (events) => new RtmpClientConnection(socket, host, events));
   await link.opened(openTimeoutMs, signal);
   return link;
 }
@@ -58,7 +58,7 @@ class RtmpLink implements StreamLink {
   readonly hasUnsent = false;
   sentBytes = 0;
   readonly #options: RtmpLinkOptions;
-  readonly #connection: RtmpConnection;
+  readonly #connection: RtmpClientConnection;
   readonly #publishing: Promise<void>;
   #resolveClosed: (error: Error) => void = () => undefined;
   #resolvePublishing: () => void = () => undefined;
@@ -70,7 +70,7 @@ class RtmpLink implements StreamLink {
 
   constructor(
     options: RtmpLinkOptions,
-    connect: (events: ConstructorParameters<typeof RtmpConnection>[2]) => RtmpConnection,
+    connect: (events: ConstructorParameters<typeof RtmpClientConnection>[2]) => RtmpClientConnection,
   ) {
     this.#options = options;
     this.closed = new Promise((resolve) => {

@@ -1,7 +1,9 @@
 import { ServiceError } from '../../base/errors.ts';
+import type { MatroskaTrack } from '../../media/ffmpeg/matroska-reader.ts';
 import type { InputStream, ProbedInput } from '../../media/ffmpeg/probe-url.ts';
 import type { IngressSettings } from '../../model/ingress.ts';
 import { sizeReason } from '../publish/passthrough-decision.ts';
+import { isDeliverable } from './media-packet.ts';
 import { videoEncoderArgs, videoFilterArgs } from '../publish/video-transcoder-args.ts';
 
 /** What is read of an input, and how. `reason`: why it cannot be passed on as it is; '' = it can. */
@@ -76,27 +78,56 @@ function audioReason({ codec, channels }: InputStream): string {
 }
 
 /** Reads the planned streams as fast as they are taken, as Matroska on stdout. @param input ends with `-i`. */
-export function readArgs(input: readonly string[], plan: ReadPlan, settings: Settings): string[] {
-  return ['-v', 'error', '-nostdin', ...input, ...outputArgs(plan, settings)];
-}
-
-function outputArgs({ video, audio }: ReadPlan, settings: Settings): string[] {
-  const { channels, bitrateKbps } = settings.audio;
-  const { target } = settings.video;
+export function readArgs(input: readonly string[], { video, audio }: ReadPlan, settings: Settings): string[] {
   return [
-    ...(video === undefined ? [] : ['-map', `0:${video.stream.index}`]),
-    ...(video === undefined || video.reason !== ''
-      ? ['-vsync', '0', ...videoFilterArgs(target), ...videoEncoderArgs(target)]
-      : ['-c:v', 'copy']),
-    ...(audio === undefined ? [] : ['-map', `0:${audio.stream.index}`]),
-    ...(audio === undefined || audio.reason !== ''
-      ? [
-          ...['-c:a', 'libopus', '-ar', '48000', '-ac', String(channels)],
-          ...['-b:a', `${bitrateKbps}k`, '-frame_duration', '20'],
-        ]
-      : ['-c:a', 'copy']),
+    ...['-v', 'error', '-nostdin', ...input],
+    ...(video === undefined ? [] : mapped(video.stream.index, videoArgs(video.reason === '', settings))),
+    ...(audio === undefined ? [] : mapped(audio.stream.index, audioArgs(audio.reason === '', settings))),
     ...MATROSKA_OUT,
   ];
+}
+
+/**
+ * First picture and first sound of a live input as they come, untouched but for the sound of MPEG-TS: ffmpeg cannot
+ * copy its AAC without knowing before that it is AAC, so it is made Opus at once. @param input ends with `-i`.
+ */
+export function copyArgs(input: readonly string[], settings: Settings, isTs: boolean): string[] {
+  return [
+    ...['-v', 'error', '-nostdin', '-analyzeduration', '2000000', '-fpsprobesize', '2', ...input],
+    ...['-map', '0:V:0?', '-c:v', 'copy', '-map', '0:a:0?', ...audioArgs(!isTs, settings)],
+    ...MATROSKA_OUT,
+  ];
+}
+
+/** Matroska on stdin: the tracks a session cannot take are encoded, the others copied. */
+export function convertArgs(tracks: readonly MatroskaTrack[], settings: Settings): string[] {
+  return [
+    ...['-v', 'error', '-analyzeduration', '500000', '-f', 'matroska', '-i', 'pipe:0'],
+    ...tracks.flatMap((track, index) => {
+      const args = track.kind === 'video' ? videoArgs : audioArgs;
+      return mapped(index, args(isDeliverable(track), settings));
+    }),
+    ...MATROSKA_OUT,
+  ];
+}
+
+function mapped(index: number, args: readonly string[]): string[] {
+  return ['-map', `0:${index}`, ...args];
+}
+
+function videoArgs(copies: boolean, { video }: Settings): string[] {
+  return copies
+    ? ['-c:v', 'copy']
+    : ['-vsync', '0', ...videoFilterArgs(video.target), ...videoEncoderArgs(video.target)];
+}
+
+function audioArgs(copies: boolean, { audio: { channels, bitrateKbps } }: Settings): string[] {
+  return copies
+    ? ['-c:a', 'copy']
+    : [
+        ...['-c:a', 'libopus', '-ar', '48000', '-ac', String(channels)],
+        ...['-b:a', `${bitrateKbps}k`, '-frame_duration', '20'],
+      ];
 }
 
 /** A cluster per block: nothing waits for more to come. */
@@ -104,11 +135,3 @@ const MATROSKA_OUT = [
   ...['-map_metadata', '-1', '-map_chapters', '-1', '-f', 'matroska'],
   ...['-cluster_time_limit', '0', '-flush_packets', '1', 'pipe:1'],
 ] as const;
-
-/** First picture and first sound of a live input, untouched, as they come. @param input ends with `-i`. */
-export function copyArgs(input: readonly string[]): string[] {
-  return [
-    ...['-v', 'error', '-nostdin', ...input],
-    ...['-map', '0:V:0?', '-map', '0:a:0?', '-c', 'copy', ...MATROSKA_OUT],
-  ];
-}

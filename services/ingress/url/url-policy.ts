@@ -4,18 +4,46 @@ import { BlockList, isIP } from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ServiceError } from '../../base/errors.ts';
+import { parseStreamUrl, type RtmpAddress, type SrtAddress } from '../../model/stream-url.ts';
+import { presignS3, type S3InputOptions } from './s3-presign.ts';
 
 export type UrlPolicyOptions = {
   /** CIDR ranges that may be reached although they are private. */
   allowAddresses: readonly string[];
   /** Folder that file: URLs may read; '' = none. */
   fileRoot: string;
+  /** Undefined: s3: URLs are refused. */
+  s3?: S3InputOptions | undefined;
   /** Another resolver, for tests. */
   resolve?: (host: string) => Promise<{ address: string }[]>;
 };
 
-/** What a URL input may reach: a remote address, or a file below the allowed folder. */
-export type UrlTarget = { kind: 'http'; url: string } | { kind: 'file'; path: string };
+/** What a URL input may reach. `ipAddress` was checked, and is the one to connect to. */
+export type UrlTarget =
+  | { kind: 'http'; url: string }
+  | { kind: 'file'; path: string }
+  | S3Target
+  | { kind: 'srt'; address: SrtAddress; ipAddress: string }
+  | RtspTarget
+  | RtmpTarget;
+export type S3Target = { kind: 's3'; bucket: string; key: string };
+export type RtmpTarget = { kind: 'rtmp'; address: RtmpAddress; ipAddress: string };
+export type RtspTarget = {
+  kind: 'rtsp';
+  url: string;
+  host: string;
+  port: number;
+  secure: boolean;
+  ipAddress: string;
+};
+
+const RTSP_PORT = { 'rtsp:': 554, 'rtsps:': 322 } as const;
+const BUCKET_NAME = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
+
+/** It comes when it comes; all others are recordings, or paced like one (HLS). */
+export function isLive({ kind }: UrlTarget): boolean {
+  return kind === 'srt' || kind === 'rtsp' || kind === 'rtmp';
+}
 
 /** Not public by RFC 6890 and its updates, multicast included (IANA special-purpose address registries). */
 const PRIVATE_RANGES: readonly string[] = [
@@ -23,6 +51,8 @@ const PRIVATE_RANGES: readonly string[] = [
   ...['192.0.0.0/24', '192.0.2.0/24', '192.88.99.0/24', '192.168.0.0/16', '198.18.0.0/15'],
   ...['198.51.100.0/24', '203.0.113.0/24', '224.0.0.0/4', '240.0.0.0/4'],
   ...['::/128', '::1/128', '64:ff9b:1::/48', '100::/64', '2001::/23', '2001:db8::/32', '2002::/16'],
+  // Azure's metadata service has a public address.
+  '168.63.129.16/32',
   ...['5f00::/16', 'fc00::/7', 'fe80::/10', 'fec0::/10', 'ff00::/8'],
 ];
 
@@ -31,12 +61,14 @@ export class UrlPolicy {
   readonly #private = rangesOf(PRIVATE_RANGES);
   readonly #allowed: BlockList;
   readonly #fileRoot: string;
+  readonly #s3: S3InputOptions | undefined;
   readonly #resolve: (host: string) => Promise<{ address: string }[]>;
 
   /** @throws ServiceError invalid_argument when a range is not CIDR. */
   constructor(options: UrlPolicyOptions) {
     this.#allowed = rangesOf(options.allowAddresses);
     this.#fileRoot = options.fileRoot;
+    this.#s3 = options.s3;
     this.#resolve = options.resolve ?? ((host) => lookup(host, { all: true, verbatim: true }));
   }
 
@@ -46,19 +78,47 @@ export class UrlPolicy {
       throw new ServiceError('invalid_argument', 'invalid ingress: the url is not a URL');
     }
     const parsed = new URL(url);
-    switch (parsed.protocol) {
+    const { protocol } = parsed;
+    switch (protocol) {
       case 'http:':
       case 'https:':
         await this.address(parsed.hostname);
         return { kind: 'http', url };
       case 'file:':
         return { kind: 'file', path: await this.#file(parsed) };
+      case 's3:':
+        return this.#s3Object(url);
+      case 'srt:':
+      case 'rtmp:':
+      case 'rtmps:': {
+        const address = parseStreamUrl(url);
+        const ipAddress = await this.address(address.host);
+        return address.protocol === 'srt'
+          ? { kind: 'srt', address, ipAddress }
+          : { kind: 'rtmp', address, ipAddress };
+      }
+      case 'rtsp:':
+      case 'rtsps:': {
+        const { hostname } = parsed;
+        const ipAddress = await this.address(hostname);
+        const port = Number(parsed.port) || RTSP_PORT[protocol];
+        const host = hostname.replace(/^\[|\]$/g, '');
+        return { kind: 'rtsp', url, host, port, secure: protocol === 'rtsps:', ipAddress };
+      }
       default:
         throw new ServiceError(
           'invalid_argument',
-          `invalid ingress: invalid url scheme ${parsed.protocol.slice(0, -1)}`,
+          `invalid ingress: invalid url scheme ${protocol.slice(0, -1)}`,
         );
     }
+  }
+
+  /** Where the object is read, signed with the operator's key. Its host is checked when it is read, like any other. */
+  signedUrl(object: S3Target): string {
+    if (this.#s3 === undefined) {
+      throw noS3();
+    }
+    return presignS3(this.#s3, object);
   }
 
   /**
@@ -69,7 +129,8 @@ export class UrlPolicy {
   async address(host: string): Promise<string> {
     const bare = host.replace(/^\[|\]$/g, '');
     const addresses = isIP(bare) === 0 ? await this.#lookUp(bare) : [bare];
-    const [first] = addresses;
+    // Where both are told, the older protocol is there more often.
+    const first = addresses.find((address) => isIP(address) === 4) ?? addresses[0];
     if (first === undefined) {
       throw new ServiceError('unavailable', `${bare} has no address`, { blame: 'destination' });
     }
@@ -96,6 +157,24 @@ export class UrlPolicy {
     return !this.#private.check(plain, family) || this.#allowed.check(plain, family);
   }
 
+  /** s3://bucket/key; the key is taken as written. */
+  async #s3Object(url: string): Promise<S3Target> {
+    if (this.#s3 === undefined) {
+      throw noS3();
+    }
+    const [, bucket = '', key = ''] = /^s3:\/\/([^/?#]*)\/(.*)$/i.exec(url) ?? [];
+    if (!BUCKET_NAME.test(bucket) || key === '') {
+      throw new ServiceError('invalid_argument', 'invalid ingress: url: an S3 address is s3://bucket/key');
+    }
+    const { buckets } = this.#s3;
+    if (buckets.length > 0 && !buckets.includes(bucket)) {
+      throw new ServiceError('permission_denied', `bucket ${bucket} is not in ingress.url_input.s3.buckets`);
+    }
+    const target = { kind: 's3', bucket, key } as const;
+    await this.address(new URL(this.signedUrl(target)).hostname);
+    return target;
+  }
+
   async #file(url: URL): Promise<string> {
     if (this.#fileRoot === '') {
       throw new ServiceError(
@@ -114,6 +193,13 @@ export class UrlPolicy {
     }
     return file;
   }
+}
+
+function noS3(): ServiceError {
+  return new ServiceError(
+    'permission_denied',
+    's3 URLs are switched off: set ingress.url_input.s3 to the keys they are read with',
+  );
 }
 
 /** IPv4 inside IPv6 (mapped, compatible, NAT64) counts as the IPv4 address it reaches. */

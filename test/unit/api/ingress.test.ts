@@ -137,12 +137,6 @@ describe('ingress API', () => {
       ['an unknown scheme', { url: 'ftp://media.example/a' }, 400, 'invalid ingress: invalid url scheme ftp'],
       ['no room', { room_name: '' }, 400, 'invalid ingress: no room name'],
       ['a disabled endpoint', { enabled: false }, 400, 'invalid ingress: disabled non reusable ingress'],
-      [
-        'SRT',
-        { url: 'srt://media.example:9000' },
-        501,
-        'ingress: srt:// URLs are not in this version; use http:// or https://',
-      ],
     ])('refuses %s', async (_name, change, status, msg) => {
       const answer = await call('CreateIngress', { ...url, ...change });
       expect(answer).toMatchObject({ status, json: { msg } });

@@ -1,38 +1,47 @@
 import type { Socket } from 'node:net';
-import { messageOf, ServiceError } from '../../base/errors.ts';
-import { decodeAmf0, encodeAmf0, type AmfValue } from '../../protocol/amf0.ts';
-import { ChunkReader, ChunkWriter } from '../../protocol/rtmp-chunk.ts';
-import { ClientHandshake } from '../../protocol/rtmp-client-handshake.ts';
+import { messageOf, ServiceError } from '../base/errors.ts';
+import { decodeAmf0, encodeAmf0, type AmfValue } from './amf0.ts';
+import { ChunkReader, ChunkWriter, type ChunkLimits } from './rtmp-chunk.ts';
+import { ClientHandshake } from './rtmp-client-handshake.ts';
 import {
   RTMP_MESSAGE,
+  splitAggregate,
   uint32Message,
   USER_CONTROL,
   userControlMessage,
   type RtmpMessage,
-} from '../../protocol/rtmp-message.ts';
+} from './rtmp-message.ts';
 
 /** A platform sends answers and control messages only. */
-const INBOUND_LIMITS = { maxMessageBytes: 65_536, maxBufferedBytes: 262_144, maxChunkStreams: 64 };
+const ANSWER_LIMITS: ChunkLimits = {
+  maxMessageBytes: 65_536,
+  maxBufferedBytes: 262_144,
+  maxChunkStreams: 64,
+};
 const DEFAULT_WINDOW_BYTES = 2_500_000;
 const COMMAND_CHUNK_STREAM = 3;
 const CONTROL_CHUNK_STREAM = 2;
 
 export type RtmpCommand = { name: string; transaction: number; args: AmfValue[] };
 
-export type RtmpConnectionEvents = {
+export type RtmpClientEvents = {
   onHandshake: () => void;
   onCommand: (command: RtmpCommand) => void;
+  /** Audio, video and data messages, of whoever plays. */
+  onMedia?: (message: RtmpMessage) => void;
+  /** What is played has ended (section 7.1.7). */
+  onStreamEof?: () => void;
   /** Once, when nothing can be sent any more. */
   onClosed: (error: ServiceError) => void;
 };
 
 /** The client side of one RTMP connection: handshake, chunks, acknowledgements and pings. Commands go both ways. */
-export class RtmpConnection {
+export class RtmpClientConnection {
   readonly #socket: Socket;
   readonly #host: string;
-  readonly #events: RtmpConnectionEvents;
+  readonly #events: RtmpClientEvents;
   readonly #handshake = new ClientHandshake();
-  readonly #reader = new ChunkReader(INBOUND_LIMITS);
+  readonly #reader: ChunkReader;
   readonly #writer = new ChunkWriter();
   #isOpen = false;
   #isClosed = false;
@@ -40,8 +49,9 @@ export class RtmpConnection {
   #receivedBytes = 0;
   #acknowledgedBytes = 0;
 
-  /** @param host for errors */
-  constructor(socket: Socket, host: string, events: RtmpConnectionEvents) {
+  /** @param host for errors @param limits of what the server may send */
+  constructor(socket: Socket, host: string, events: RtmpClientEvents, limits: ChunkLimits = ANSWER_LIMITS) {
+    this.#reader = new ChunkReader(limits);
     this.#socket = socket;
     this.#host = host;
     this.#events = events;
@@ -130,8 +140,19 @@ export class RtmpConnection {
     });
   }
 
-  #onMessage({ typeId, payload }: RtmpMessage): void {
+  #onMessage(message: RtmpMessage): void {
+    const { typeId, payload } = message;
     switch (typeId) {
+      case RTMP_MESSAGE.audio:
+      case RTMP_MESSAGE.video:
+      case RTMP_MESSAGE.dataAmf0:
+        this.#events.onMedia?.(message);
+        break;
+      case RTMP_MESSAGE.aggregate:
+        for (const part of splitAggregate(message)) {
+          this.#events.onMedia?.(part);
+        }
+        break;
       case RTMP_MESSAGE.commandAmf0:
         this.#onCommand(decodeAmf0(payload));
         break;
@@ -147,6 +168,8 @@ export class RtmpConnection {
       case RTMP_MESSAGE.userControl:
         if (payload.length >= 6 && payload.readUInt16BE() === USER_CONTROL.pingRequest) {
           this.#send(userControlMessage(USER_CONTROL.pingResponse, payload.readUInt32BE(2)));
+        } else if (payload.length >= 2 && payload.readUInt16BE() === USER_CONTROL.streamEof) {
+          this.#events.onStreamEof?.();
         }
         break;
       default:

@@ -1,17 +1,18 @@
 import { ServiceError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import { MatroskaReader, type MatroskaPacket } from '../../media/ffmpeg/matroska-reader.ts';
 import { spawnFfmpeg, type FfmpegExit } from '../../media/ffmpeg/run.ts';
 
-export type FfmpegPacketsOptions = {
+export type FfmpegOutputOptions = {
   ffmpegPath: string;
-  /** Writes Matroska to stdout. */
+  /** Writes to stdout. */
   args: readonly string[];
   env: Readonly<Record<string, string>>;
   logger: Logger;
   signal: AbortSignal;
   /** An input that yields nothing for so long, while somebody waits for it, has failed. */
   stallMs: number;
+  /** What it reads on stdin; default: nothing. */
+  input?: AsyncIterable<Buffer>;
 };
 
 /** What the C library calls a connection that failed; ffmpeg reports it and ends as if all were well. */
@@ -19,14 +20,16 @@ const BROKEN =
   /: (Input\/output error|Connection (?:reset by peer|timed out|refused)|Broken pipe|No route to host|Network is unreachable|Operation timed out|Server returned .*|Invalid data found .*)$/;
 
 /**
- * The packets of one run of ffmpeg, read as they are taken. The run ends with its consumer.
+ * What one run of ffmpeg writes, read as it is taken. The run ends with its consumer.
  * @throws ServiceError unavailable, blaming the input: it stalled, broke off, or cannot be read.
  */
-export async function* ffmpegPackets(options: FfmpegPacketsOptions): AsyncGenerator<MatroskaPacket, void> {
-  const { stallMs, signal } = options;
+export async function* ffmpegOutput(options: FfmpegOutputOptions): AsyncGenerator<Buffer, void> {
+  const { stallMs, signal, input } = options;
   const ffmpeg = spawnFfmpeg(options);
-  ffmpeg.stdin.end();
-  const reader = new MatroskaReader();
+  const feeding = input === undefined ? undefined : feed(input, ffmpeg.stdin);
+  if (feeding === undefined) {
+    ffmpeg.stdin.end();
+  }
   const chunks = ffmpeg.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   const stall = new AbortController();
   try {
@@ -40,10 +43,14 @@ export async function* ffmpegPackets(options: FfmpegPacketsOptions): AsyncGenera
       if (chunk.done === true) {
         break;
       }
-      yield* reader.push(chunk.value);
+      yield chunk.value;
     }
     const exit = await ffmpeg.exited;
     signal.throwIfAborted();
+    const failure = await feeding;
+    if (failure !== undefined) {
+      throw failure;
+    }
     if (stall.signal.aborted) {
       throw failed(`the input has sent nothing for ${stallMs / 1000} s`);
     }
@@ -53,6 +60,26 @@ export async function* ffmpegPackets(options: FfmpegPacketsOptions): AsyncGenera
     }
   } finally {
     await ffmpeg.kill(500);
+  }
+}
+
+/** @returns why the input ended, when it did not end well. */
+async function feed(
+  input: AsyncIterable<Buffer>,
+  stdin: NodeJS.WritableStream & { readonly destroyed?: boolean },
+): Promise<Error | undefined> {
+  try {
+    for await (const chunk of input) {
+      if (stdin.destroyed === true) {
+        return undefined;
+      }
+      stdin.write(chunk);
+    }
+    return undefined;
+  } catch (error) {
+    return ServiceError.from(error);
+  } finally {
+    stdin.end();
   }
 }
 

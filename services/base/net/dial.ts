@@ -1,9 +1,11 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { messageOf, ServiceError } from '../../base/errors.ts';
+import { messageOf, ServiceError } from '../errors.ts';
 
 export type DialOptions = {
   host: string;
+  /** Where to connect when the host was resolved before; it is then looked up no more. */
+  address?: string;
   port: number;
   secure: boolean;
   /** Trusted instead of the public authorities (PEM); for tests. */
@@ -13,19 +15,20 @@ export type DialOptions = {
 };
 
 /**
- * A TCP or TLS connection to a streaming platform; certificates are verified.
+ * A TCP or TLS connection to somebody else's server; certificates are verified.
  * @throws ServiceError unavailable, blaming the destination: not resolved, refused, timed out, certificate.
  */
 export async function dial(options: DialOptions): Promise<Socket> {
   const { host, port, secure, ca, timeoutMs, signal } = options;
+  const target = options.address ?? host;
   const socket = secure
     ? connectTls({
-        host,
+        host: target,
         port,
         ...(isIP(host) === 0 ? { servername: host } : {}),
         ...(ca === undefined ? {} : { ca }),
       })
-    : connectTcp({ host, port });
+    : connectTcp({ host: target, port });
   socket.setNoDelay(true);
   socket.setKeepAlive(true, 10_000);
   try {

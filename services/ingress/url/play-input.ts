@@ -1,0 +1,151 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { monotonicUs } from '../../base/clock.ts';
+import { ServiceError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { MatroskaPacket } from '../../media/ffmpeg/matroska-reader.ts';
+import { probeUrl, type ProbedInput } from '../../media/ffmpeg/probe-url.ts';
+import type { IngressSettings } from '../../model/ingress.ts';
+import type { MediaSink, SourceDescription } from '../servers/publisher-types.ts';
+import { LiveClock } from './live-clock.ts';
+import { livePackets, packetsOf } from './matroska-packets.ts';
+import { PacketDelivery } from './media-packet.ts';
+import type { OpenInput } from './open-input.ts';
+import { PlayoutClock } from './playout-clock.ts';
+import { readAhead } from './read-ahead.ts';
+import { copyArgs, readArgs, readPlan, type ReadPlan } from './read-plan.ts';
+import type { PlayOptions } from './url-options.ts';
+
+export type PlayInputOptions = {
+  play: PlayOptions;
+  settings: Pick<IngressSettings, 'video' | 'audio'>;
+  ffmpegPath: string;
+  ffprobePath: string;
+  sink: MediaSink;
+  logger: Logger;
+  signal: AbortSignal;
+  /** An input that sends nothing for so long has failed. */
+  stallMs: number;
+};
+
+const PROBE_TIMEOUT_MS = 20_000;
+/** How long the last packet of a round is shown when nothing tells. */
+const LAST_PACKET_US = 20_000;
+const SRT_GOODBYE_US = 3_000_000;
+
+/** Plays a recording at its own pace, as often as it was asked to. @throws ServiceError why it cannot go on. */
+export async function playRecording(input: OpenInput, options: PlayInputOptions): Promise<void> {
+  const { ffprobePath, settings, sink, logger, play, signal } = options;
+  const probed = await probeUrl({
+    ...{ ffprobePath, args: input.args(), env: input.env, signal },
+    timeoutMs: PROBE_TIMEOUT_MS,
+  });
+  checkPlayable(probed, play);
+  const plan = readPlan(probed, settings);
+  logger.info(
+    { format: probed.format, video: plan.video?.reason, audio: plan.audio?.reason },
+    'URL input opened',
+  );
+  sink.source?.(descriptionOf(plan));
+  const clock = new PlayoutClock();
+  const delivery = new PacketDelivery(sink);
+  for await (const packet of readAhead(rounds(input, plan, options))) {
+    const dueUs = await clock.due(packet.ptsUs, signal);
+    delivery.deliver(packet, dueUs / 1000);
+  }
+  if (play.holdS > 0) {
+    logger.info({ holdS: play.holdS }, 'URL input has ended, its last picture is held');
+    await delay(play.holdS * 1000, undefined, { signal });
+  }
+}
+
+/** Plays a live input as it comes. @throws ServiceError why it cannot go on. */
+export async function playLive(
+  input: Pick<OpenInput, 'args' | 'env' | 'isSrt'>,
+  options: Omit<PlayInputOptions, 'play' | 'ffprobePath'>,
+): Promise<void> {
+  const { settings, sink } = options;
+  const clock = new LiveClock();
+  const delivery = new PacketDelivery(sink);
+  let arrivalUs = 0;
+  try {
+    const args = copyArgs(input.args(), settings, input.isSrt);
+    for await (const packet of livePackets(args, settings, { ...options, env: input.env })) {
+      arrivalUs = monotonicUs();
+      delivery.deliver(packet, clock.at(packet.track.number, packet.ptsUs, arrivalUs) / 1000);
+    }
+  } catch (error) {
+    // A peer that says goodbye does so behind its last packet; one that vanished is noticed after five seconds.
+    if (!input.isSrt || arrivalUs === 0 || monotonicUs() - arrivalUs > SRT_GOODBYE_US) {
+      throw error;
+    }
+  }
+  options.signal.throwIfAborted();
+}
+
+/** The packets of all rounds, on one clock. */
+async function* rounds(
+  input: OpenInput,
+  plan: ReadPlan,
+  { settings, play, ...run }: PlayInputOptions,
+): AsyncGenerator<MatroskaPacket, void> {
+  const seek = play.startS > 0 ? ['-ss', String(play.startS)] : [];
+  let startUs = 0;
+  for (let round = 0; round < play.plays; round++) {
+    const ends = new RoundEnd();
+    const args = readArgs([...seek, ...input.args()], plan, settings);
+    for await (const packet of packetsOf({ ...run, args, env: input.env })) {
+      ends.add(packet);
+      yield { ...packet, ptsUs: packet.ptsUs + startUs };
+    }
+    if (ends.lengthUs === 0) {
+      throw new ServiceError('unavailable', 'the URL has no media there', { blame: 'destination' });
+    }
+    startUs += ends.lengthUs;
+  }
+}
+
+/** How long a round lasts: its last packet is as long as the one before. */
+class RoundEnd {
+  lengthUs = 0;
+  readonly #lastUs = new Map<number, number>();
+
+  add({ track, ptsUs }: MatroskaPacket): void {
+    const stepUs = ptsUs - (this.#lastUs.get(track.number) ?? ptsUs - LAST_PACKET_US);
+    this.#lastUs.set(track.number, ptsUs);
+    this.lengthUs = Math.max(this.lengthUs, ptsUs + Math.max(stepUs, 0));
+  }
+}
+
+/** @throws ServiceError failed_precondition naming the option that needs a recording. */
+function checkPlayable({ durationS }: ProbedInput, { plays, startS }: PlayOptions): void {
+  const option = plays > 1 ? 'sluice_loop' : startS > 0 ? 'sluice_start' : undefined;
+  if (option !== undefined && durationS === 0) {
+    throw new ServiceError(
+      'failed_precondition',
+      `${option} needs an input with an end; this one tells none`,
+    );
+  }
+  if (startS > 0 && startS >= durationS) {
+    throw new ServiceError(
+      'out_of_range',
+      `sluice_start=${startS} is behind the end of the input (${durationS.toFixed(1)} s)`,
+    );
+  }
+}
+
+function descriptionOf({ video, audio }: ReadPlan): SourceDescription {
+  return {
+    video: video && {
+      codec: video.stream.codec === 'hevc' ? 'h265' : video.stream.codec,
+      width: video.stream.width,
+      height: video.stream.height,
+      framerate: video.stream.framerate || undefined,
+      transcoded: video.reason,
+    },
+    audio: audio && {
+      codec: audio.stream.codec,
+      channels: audio.stream.channels,
+      outputSampleRateHz: audio.stream.sampleRateHz,
+    },
+  };
+}

@@ -1,0 +1,201 @@
+import { dial } from '../../base/net/dial.ts';
+import { ServiceError } from '../../base/errors.ts';
+import { redactStreamKey, redactText } from '../../base/redact.ts';
+import type { RtmpAddress } from '../../model/stream-url.ts';
+import { amfObject, decodeAmf0, type AmfObject, type AmfValue } from '../../protocol/amf0.ts';
+import { RtmpClientConnection, type RtmpCommand } from '../../protocol/rtmp-client-connection.ts';
+import { RTMP_MESSAGE, type RtmpMessage } from '../../protocol/rtmp-message.ts';
+import { RTMP_LIMITS } from '../servers/rtmp-limits.ts';
+import type { MediaSink } from '../servers/publisher-types.ts';
+import { LiveClock } from './live-clock.ts';
+import { monotonicUs } from '../../base/clock.ts';
+
+export type RtmpPlayOptions = {
+  address: RtmpAddress;
+  /** Checked before. */
+  ipAddress: string;
+  sink: MediaSink;
+  stallMs: number;
+  signal: AbortSignal;
+  /** Trusted instead of the public authorities (PEM); for tests. */
+  ca?: string;
+};
+
+const OPEN_TIMEOUT_MS = 10_000;
+const TRANSACTION = { connect: 1, createStream: 2, play: 0 } as const;
+const ENDED: ReadonlySet<string> = new Set([
+  'NetStream.Play.UnpublishNotify',
+  'NetStream.Play.Complete',
+  'NetStream.Play.Stop',
+  'NetConnection.Connect.Closed',
+]);
+const MAX_REASON_CHARACTERS = 200;
+
+/**
+ * Plays a live stream of an RTMP or RTMPS server (RTMP 1.0 section 7.2.2.1). Resolves when the server says that it has
+ * ended. A redirect is a refusal like any other: it is never followed.
+ * @throws ServiceError unavailable, blaming the server: unreachable, refused, silent, gone.
+ */
+export async function playRtmp(options: RtmpPlayOptions): Promise<void> {
+  const { address, ipAddress, signal, ca } = options;
+  const { host, port, secure } = address;
+  const socket = await dial({
+    ...{ host, address: ipAddress, port, secure, signal },
+    timeoutMs: OPEN_TIMEOUT_MS,
+    ...(ca === undefined ? {} : { ca }),
+  });
+  await new Promise<void>((resolve, reject) => {
+    const player = new Player(options, (error) => {
+      signal.removeEventListener('abort', onAbort);
+      if (error === undefined) {
+        resolve();
+      } else {
+        reject(error);
+      }
+    });
+    const connection: RtmpClientConnection = new RtmpClientConnection(
+      socket,
+      host,
+      {
+        onHandshake: () => player.connect(connection),
+        onCommand: (command) => player.onCommand(command),
+        onMedia: (message) => player.onMedia(message),
+        onStreamEof: () => player.close(undefined),
+        onClosed: (error) => player.close(error),
+      },
+      RTMP_LIMITS.publishing,
+    );
+    const onAbort = (): void => connection.close(new ServiceError('canceled', 'stopped'));
+    signal.addEventListener('abort', onAbort, { once: true });
+    player.start(connection);
+  });
+}
+
+class Player {
+  readonly #options: RtmpPlayOptions;
+  readonly #onEnd: (error: Error | undefined) => void;
+  readonly #clock = new LiveClock();
+  #connection: RtmpClientConnection | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #hasEnded = false;
+
+  constructor(options: RtmpPlayOptions, onEnd: (error: Error | undefined) => void) {
+    this.#options = options;
+    this.#onEnd = onEnd;
+  }
+
+  start(connection: RtmpClientConnection): void {
+    this.#connection = connection;
+    this.#watch();
+  }
+
+  connect(connection: RtmpClientConnection): void {
+    const { app, host, port, secure } = this.#options.address;
+    const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+    connection.command(
+      ...([0, 'connect', TRANSACTION.connect] as const),
+      amfObject({
+        app,
+        flashVer: 'LNX 9,0,124,2',
+        tcUrl: `${secure ? 'rtmps' : 'rtmp'}://${authority}/${app}`,
+        fpad: false,
+        capabilities: 15,
+        audioCodecs: 4071,
+        videoCodecs: 252,
+        videoFunction: 1,
+      }),
+    );
+  }
+
+  onCommand({ name, transaction, args }: RtmpCommand): void {
+    if (name === '_result' && transaction === TRANSACTION.connect) {
+      this.#connection?.command(0, 'createStream', TRANSACTION.createStream, null);
+    } else if (name === '_result' && transaction === TRANSACTION.createStream) {
+      const [, streamId] = args;
+      // -2: live if there is such a stream, else recorded; servers of live streams look no further.
+      const { streamKey } = this.#options.address;
+      this.#connection?.command(Number(streamId), 'play', TRANSACTION.play, null, streamKey, -2000);
+    } else if (name === '_error') {
+      this.#fail(`refused: ${this.#reason(args[1])}`);
+    } else if (name === 'onStatus') {
+      this.#onStatus(args[1]);
+    } else if (name === 'close') {
+      this.#end(undefined);
+    }
+  }
+
+  onMedia({ typeId, timestampMs, payload }: RtmpMessage): void {
+    const { sink } = this.#options;
+    if (typeId === RTMP_MESSAGE.dataAmf0) {
+      this.#onData(decodeAmf0(payload));
+      return;
+    }
+    this.#watch();
+    const arrivalUs = monotonicUs();
+    const timeMs = Math.round(this.#clock.at(typeId, timestampMs * 1000, arrivalUs) / 1000) >>> 0;
+    if (typeId === RTMP_MESSAGE.video) {
+      sink.video(timeMs, payload, arrivalUs);
+    } else {
+      sink.audio(timeMs, payload, arrivalUs);
+    }
+  }
+
+  /** The stream has ended, or the connection is gone. */
+  close(error: ServiceError | undefined): void {
+    this.#end(error);
+  }
+
+  #onData([name, values]: AmfValue[]): void {
+    if (name === 'onMetaData' && values instanceof Map) {
+      this.#options.sink.metadata(values as AmfObject);
+    } else if (name === 'onStatus') {
+      this.#onStatus(values);
+    }
+  }
+
+  #onStatus(info: AmfValue): void {
+    const code = propertyOf(info, 'code');
+    if (typeof code === 'string' && ENDED.has(code)) {
+      this.#end(undefined);
+    } else if (propertyOf(info, 'level') === 'error') {
+      this.#fail(`refused: ${this.#reason(info)}`);
+    }
+  }
+
+  #watch(): void {
+    clearTimeout(this.#timer);
+    const { stallMs } = this.#options;
+    this.#timer = setTimeout(() => {
+      this.#fail(`has sent nothing for ${stallMs / 1000} s`);
+    }, stallMs);
+  }
+
+  #fail(text: string): void {
+    const { host } = this.#options.address;
+    this.#end(new ServiceError('unavailable', `${host} ${text}`, { blame: 'destination' }));
+  }
+
+  #end(error: Error | undefined): void {
+    if (!this.#hasEnded) {
+      this.#hasEnded = true;
+      clearTimeout(this.#timer);
+      this.#connection?.close(new ServiceError('canceled', 'ended'));
+      this.#onEnd(error);
+    }
+  }
+
+  /** The server's own words; some repeat the name of the stream, which may be a secret. */
+  #reason(info: AmfValue): string {
+    const { streamKey } = this.#options.address;
+    const text = [propertyOf(info, 'code'), propertyOf(info, 'description')]
+      .filter((part): part is string => typeof part === 'string' && part !== '')
+      .join(', ')
+      .replaceAll(streamKey, () => redactStreamKey(streamKey))
+      .replace(/\p{Cc}/gu, ' ');
+    return redactText(text).slice(0, MAX_REASON_CHARACTERS) || 'no reason given';
+  }
+}
+
+function propertyOf(value: AmfValue, key: string): AmfValue {
+  return value instanceof Map ? (value as AmfObject).get(key) : undefined;
+}

@@ -1,0 +1,132 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { IngressState_Status } from '@livekit/protocol';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { reportOf } from '../support/fake-room-report.ts';
+import { FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
+import { freePort, startNginxRtmp, type NginxRtmp } from '../support/nginx-rtmp.ts';
+import { startRtspServer, type RtspServer } from '../support/rtsp-server.ts';
+import { untilUdpBound } from '../support/srt-receiver.ts';
+import { CLIP, makeClips } from '../support/url-clips.ts';
+import { endOf, playToEnd, startUrl, startUrlHarness, type Played } from '../support/url-play.ts';
+import { ENDPOINT_ERROR, ENDPOINT_PUBLISHING } from '../support/ingress-harness.ts';
+
+const { ENDPOINT_COMPLETE } = IngressState_Status;
+const SECONDS = 5;
+const MAX_SKEW_MS = 40;
+
+let dir: string;
+let rtsp: RtspServer;
+let nginx: NginxRtmp;
+
+beforeAll(async () => {
+  dir = await mkdtemp(path.join(tmpdir(), 'sluice-url-live-'));
+  await makeClips(dir, ['clip.mp4', 'clip.ts'], SECONDS);
+  [rtsp, nginx] = await Promise.all([startRtspServer([path.join(dir, 'clip.mp4')]), startNginxRtmp()]);
+}, 60_000);
+
+afterAll(async () => {
+  await Promise.all([rtsp.close(), nginx.close()]);
+  await rm(dir, { recursive: true, force: true });
+});
+
+/** @param missing pictures a live stream may have lost before anybody listened. */
+async function expectClip({ harness, end }: Played, missing: number, maxSkewMs = MAX_SKEW_MS): Promise<void> {
+  expect([end.status, end.error]).toEqual([ENDPOINT_COMPLETE, '']);
+  expect(harness.room.attributes['sluice.ingress.video']).toBe('passthrough');
+  const report = await reportOf(harness.room);
+  expect(report).toMatchObject({ reordered: 0, skipped: 0 });
+  expect(report.frames).toBeGreaterThanOrEqual(CLIP.framesPerSecond * SECONDS - missing);
+  expect(report.flashesS.length).toBeGreaterThanOrEqual(2);
+  expect(report.beepsS.length).toBeGreaterThanOrEqual(2);
+  expect(Math.abs(report.medianOffsetMs)).toBeLessThanOrEqual(maxSkewMs);
+}
+
+/** A stream of the clip in real time over SRT, for one caller. */
+async function serveSrt(
+  options: { query?: string; input?: string[] } = {},
+): Promise<{ port: number; peer: FfmpegEncoder }> {
+  const port = await freePort();
+  const peer = new FfmpegEncoder([
+    ...(options.input ?? ['-re', '-i', path.join(dir, 'clip.ts'), '-c', 'copy']),
+    ...['-f', 'mpegts', `srt://127.0.0.1:${port}?mode=listener${options.query ?? ''}`],
+  ]);
+  await untilUdpBound(port);
+  return { port, peer };
+}
+
+describe('a live URL', () => {
+  it('SRT: calls, and is complete when the peer has ended', async () => {
+    const { port } = await serveSrt({ query: '&passphrase=correct-horse' });
+    await expectClip(await playToEnd(`srt://127.0.0.1:${port}?passphrase=correct-horse&latency=80`), 30);
+  });
+
+  it('SRT with codecs no room takes: converted on the way, opened only once', async () => {
+    const input = ['-re', '-i', path.join(dir, 'clip.ts'), '-c:v', 'mpeg2video', '-q:v', '2', '-c:a', 'mp2'];
+    const { port } = await serveSrt({ input });
+    const { harness, end } = await playToEnd(`srt://127.0.0.1:${port}`);
+    expect([end.status, end.error]).toEqual([ENDPOINT_COMPLETE, '']);
+    const report = await reportOf(harness.room);
+    expect(report.flashesS.length).toBeGreaterThanOrEqual(2);
+    expect(Math.abs(report.medianOffsetMs)).toBeLessThanOrEqual(MAX_SKEW_MS);
+  });
+
+  it('RTSP from GStreamer, media on the same connection', async () => {
+    // RTP knows no edit list: the 21 ms that AAC encoders put in front are heard.
+    await expectClip(await playToEnd(rtsp.url('clip.mp4')), 5, MAX_SKEW_MS + 21);
+  });
+
+  it('RTMP from nginx, without ffmpeg', async () => {
+    const publisher = new FfmpegEncoder([
+      ...['-re', '-i', path.join(dir, 'clip.mp4'), '-c', 'copy', '-f', 'flv', nginx.url('pulled')],
+    ]);
+    await nginx.publishing('pulled');
+    const played = await playToEnd(nginx.url('pulled'));
+    await publisher.exited;
+    await expectClip(played, 75);
+  });
+});
+
+describe('a live URL that cannot be played', () => {
+  it('SRT: nobody there, a wrong passphrase', async () => {
+    const nobody = await playToEnd(`srt://127.0.0.1:${await freePort()}`);
+    expect(nobody.end).toMatchObject({ status: ENDPOINT_ERROR });
+    expect(nobody.end.error).toMatch(/^the URL cannot be played: /);
+    const { port, peer } = await serveSrt({ query: '&passphrase=correct-horse' });
+    const wrong = await playToEnd(`srt://127.0.0.1:${port}?passphrase=battery-staple`);
+    expect(wrong.end.status).toBe(ENDPOINT_ERROR);
+    expect(wrong.end.error).not.toContain('battery-staple');
+    peer.kill('SIGKILL');
+  });
+
+  it('SRT: a peer that dies is an error after a while, and nothing else stays', async () => {
+    const { port, peer } = await serveSrt();
+    const harness = await startUrlHarness({ url: { stallMs: 4_000 } });
+    await startUrl(harness, `srt://127.0.0.1:${port}`);
+    await harness.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
+    peer.kill('SIGKILL');
+    const end = await endOf(harness);
+    expect(end).toMatchObject({ status: ENDPOINT_ERROR, error: 'the input has sent nothing for 4 s' });
+    await expect.poll(() => harness.ingress.activeIngressIds()).toEqual([]);
+    await harness.close();
+  });
+
+  it('RTSP: no such stream, nobody there', async () => {
+    const none = await playToEnd(`rtsp://127.0.0.1:${rtsp.port}/none`);
+    expect(none.end).toMatchObject({ status: ENDPOINT_ERROR });
+    expect(none.end.error).toMatch(/404/);
+    const nobody = await playToEnd(`rtsp://127.0.0.1:${await freePort()}/none`);
+    expect(nobody.end.error).toMatch(/cannot be reached: connection refused/);
+  });
+
+  it('RTMP: nobody there, and a stream nobody publishes', async () => {
+    const nobody = await playToEnd(`rtmp://127.0.0.1:${await freePort()}/live/x`);
+    expect(nobody.end.error).toMatch(/cannot be reached: connection refused/);
+    const silent = await playToEnd(nginx.url('nobody'), { url: { stallMs: 1_500 } });
+    expect(silent.end).toMatchObject({
+      status: ENDPOINT_ERROR,
+      error: '127.0.0.1 has sent nothing for 1.5 s',
+    });
+  });
+});
