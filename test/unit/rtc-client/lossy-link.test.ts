@@ -240,7 +240,9 @@ describe('a stream over a lossy network', () => {
       maxPayloadLength: MAX_PAYLOAD_LENGTH,
     });
     sender.sendFrame(payloads, 0);
-    expect(sent.length).toBeLessThanOrEqual(48);
+    expect(sent.length).toBeLessThanOrEqual(72);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(sent.length).toBeLessThanOrEqual(72 + 32);
     await vi.advanceTimersByTimeAsync(20);
     expect(sent).toHaveLength(payloads.length);
     receiver.onSenderReport(report(0), monotonicUs());
