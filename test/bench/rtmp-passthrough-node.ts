@@ -1,15 +1,17 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { IngressInfo, IngressInput } from '@livekit/protocol';
 import { letHeapGrow } from '../../services/base/process/heap-growth.ts';
+import { RoomInternal } from '../../services/bus/rpc-methods.ts';
 import { LocalMedia } from '../../services/media/rtp/local-media.ts';
-import { startIngressHarness } from '../support/ingress-harness.ts';
+import { startIngressHarness, STREAM_KEY } from '../support/ingress-harness.ts';
 import { API_KEY, API_SECRET, startSfuServer } from '../support/sfu-server.ts';
 
-/** The processes under test: SFU and ingress in this one, its ffmpeg children beside it. */
+/** The processes under test: SFU and ingress in this one, its ffmpeg children beside it. Argument: number of streams. */
 export type NodeMessage = { type: 'start' } | { type: 'stop' } | { type: 'end' };
 export type NodeReply =
-  | { type: 'ready'; url: string }
+  | { type: 'ready'; urls: string[] }
   | { type: 'started' }
-  | { type: 'result'; cpuSeconds: number; treatment: string };
+  | { type: 'result'; cpuSeconds: number; treatments: string[] };
 
 /** USER_HZ, fixed at 100 on Linux. */
 const TICKS_PER_SECOND = 100;
@@ -27,7 +29,22 @@ let before = 0;
 process.on('message', (message: NodeMessage) => {
   void handle(message);
 });
-tell({ type: 'ready', url: harness.url });
+const rooms = ['studio'];
+const urls = [harness.url];
+for (let number = 1; number < Number(process.argv[2] ?? 1); number++) {
+  const roomName = `studio-${number}`;
+  const streamKey = `${STREAM_KEY}${number}`;
+  await harness.store.put(
+    new IngressInfo({
+      ...{ ingressId: `IN_${number}`, streamKey, roomName, enabled: true, reusable: true },
+      inputType: IngressInput.RTMP_INPUT,
+      participantIdentity: 'obs',
+    }),
+  );
+  rooms.push(roomName);
+  urls.push(harness.url.replace(STREAM_KEY, streamKey));
+}
+tell({ type: 'ready', urls });
 
 async function handle(message: NodeMessage): Promise<void> {
   switch (message.type) {
@@ -36,7 +53,11 @@ async function handle(message: NodeMessage): Promise<void> {
       tell({ type: 'started' });
       break;
     case 'stop':
-      tell({ type: 'result', cpuSeconds: cpuSeconds() - before, treatment: await treatment() });
+      tell({
+        type: 'result',
+        cpuSeconds: cpuSeconds() - before,
+        treatments: await Promise.all(rooms.map(treatment)),
+      });
       break;
     case 'end':
       await harness.close();
@@ -45,9 +66,8 @@ async function handle(message: NodeMessage): Promise<void> {
   }
 }
 
-async function treatment(): Promise<string> {
-  const { RoomInternal } = await import('../../services/bus/rpc-methods.ts');
-  const { participants } = await sfu.bus.request(RoomInternal.listParticipants, { room: 'studio' });
+async function treatment(room: string): Promise<string> {
+  const { participants } = await sfu.bus.request(RoomInternal.listParticipants, { room });
   const [ingress] = participants;
   return `${ingress?.attributes['sluice.ingress.video'] ?? 'no video'}, ${ingress?.tracks.length ?? 0} tracks`;
 }
