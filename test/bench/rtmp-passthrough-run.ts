@@ -10,8 +10,8 @@ import type { NodeMessage, NodeReply } from './rtmp-passthrough-node.ts';
 
 const CLIP_SECONDS = 10;
 const PICTURE = { width: 1920, height: 1080, framesPerSecond: 30, background: 'motion' } as const;
-/** Prime, so that pictures and key frames of several streams do not fall together. */
-const ENCODER_SPACING_MS = 137;
+/** Joining costs more than a stream does; no multiple of a picture or a key frame interval, so that those do not fall together. */
+const ENCODER_SPACING_MS = 509;
 const FFMPEG = process.env['FFMPEG_PATH'] ?? 'ffmpeg';
 const run = promisify(execFile);
 
@@ -122,7 +122,9 @@ async function ingressCores(
     for (const encoder of encoders) {
       encoder.kill('SIGKILL');
     }
-    node.send({ type: 'end' } satisfies NodeMessage);
+    if (node.connected) {
+      node.send({ type: 'end' } satisfies NodeMessage);
+    }
     const timer = setTimeout(() => node.kill('SIGKILL'), 5_000);
     await exited;
     clearTimeout(timer);
@@ -142,8 +144,8 @@ function reply<Type extends NodeReply['type']>(
   type: Type,
 ): Promise<Extract<NodeReply, { type: Type }>> {
   return new Promise((resolve, reject) => {
-    const onExit = (code: number | null): void => {
-      reject(new Error(`bench process ended with ${String(code)}`));
+    const onExit = (code: number | null, signal: string | null): void => {
+      reject(new Error(`bench process ended with ${String(code ?? signal)}`));
     };
     const onMessage = (message: NodeReply): void => {
       if (message.type === type) {
