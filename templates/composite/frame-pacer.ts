@@ -7,6 +7,8 @@ const MAX_LAG_MS = HOLD_MS - 30;
 /** Chrome's estimates waver by less; following them would cost frames. */
 const DEAD_BAND_MS = 8;
 const ESTIMATES = 3;
+/** Beyond this, the publisher's reports make no sense. */
+const MAX_ESTIMATE_MS = 2_000;
 /** A stage that stands still must not fill the memory. */
 const MAX_WAITING = 40;
 /**
@@ -55,6 +57,9 @@ export class FramePacer<Frame extends PacedFrame> {
 
   /** An estimate of how far the picture is ahead of its sound (negative: behind) when both come out of their buffers. */
   setLead(estimateMs: number): void {
+    if (Math.abs(estimateMs) > MAX_ESTIMATE_MS) {
+      return;
+    }
     this.#estimatesMs.push(estimateMs);
     if (this.#estimatesMs.length > ESTIMATES) {
       this.#estimatesMs.shift();
