@@ -116,7 +116,8 @@ export class ReceiveStream {
     const sequenceNumber = rtpSequenceNumber(packet);
     const timestamp = rtpTimestamp(packet);
     this.stats.onPacket(sequenceNumber, timestamp, arrivalUs);
-    this.#insert(sequenceNumber, timestamp, rtpMarker(packet), payload.subarray(0, length), arrivalUs);
+    const unpadded = length === payload.length ? payload : payload.subarray(0, length);
+    this.#insert(sequenceNumber, timestamp, rtpMarker(packet), unpadded, arrivalUs);
   }
 
   /** A packet on the RTX SSRC (RFC 4588). */
@@ -252,9 +253,14 @@ export class ReceiveStream {
 }
 
 function endsWith(payload: Uint8Array, trailer: Uint8Array): boolean {
-  if (trailer.length === 0 || payload.length < trailer.length) {
+  const start = payload.length - trailer.length;
+  if (trailer.length === 0 || start < 0) {
     return false;
   }
-  const start = payload.length - trailer.length;
-  return trailer.every((byte, index) => payload[start + index] === byte);
+  for (let index = 0; index < trailer.length; index += 1) {
+    if (payload[start + index] !== trailer[index]) {
+      return false;
+    }
+  }
+  return true;
 }

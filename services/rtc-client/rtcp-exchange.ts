@@ -22,6 +22,8 @@ export type RtcpExchangeOptions = {
 };
 
 const REPORT_INTERVAL_MS = 1000;
+/** How long a report that is due waits for a packet to go out with; longer than media that comes in bursts pauses. */
+const REPORT_PATIENCE_MS = 250;
 const FEEDBACK_INTERVAL_US = 50_000;
 const MAX_REPORTS = 31;
 
@@ -34,6 +36,7 @@ export class RtcpExchange {
   #remb = false;
   #receivedBytes = 0;
   #reportTimer: NodeJS.Timeout | undefined;
+  #nextReportUs = Number.POSITIVE_INFINITY;
   #nextFeedbackUs = 0;
 
   constructor(options: RtcpExchangeOptions) {
@@ -47,19 +50,27 @@ export class RtcpExchange {
   }
 
   start(): void {
-    this.#reportTimer ??= setInterval(() => this.#reportAll(), REPORT_INTERVAL_MS);
+    if (this.#reportTimer === undefined) {
+      this.#nextReportUs = monotonicUs() + REPORT_INTERVAL_MS * 1000;
+      this.#reportTimer = setInterval(() => this.#reportAll(), REPORT_INTERVAL_MS + REPORT_PATIENCE_MS);
+    }
   }
 
   stop(): void {
     clearInterval(this.#reportTimer);
+    this.#nextReportUs = Number.POSITIVE_INFINITY;
   }
 
+  /** Reports and feedback go out with the packets where there are any: a timer would wake the process for each. */
   onRtp(packet: Buffer): void {
     this.#receivedBytes += packet.length;
+    const nowUs = monotonicUs();
+    if (nowUs >= this.#nextReportUs) {
+      this.#reportTimer?.refresh();
+      this.#reportAll();
+    }
     if (this.#transportCcId !== 0) {
       this.#feedback.onPacket(packet, this.#transportCcId);
-      // Sent by the packets themselves: a timer would wake the process twenty times a second for nothing.
-      const nowUs = monotonicUs();
       if (nowUs >= this.#nextFeedbackUs) {
         this.#nextFeedbackUs = nowUs + FEEDBACK_INTERVAL_US;
         this.#sendTransportFeedback();
@@ -127,19 +138,21 @@ export class RtcpExchange {
   }
 
   #reportAll(): void {
+    const nowUs = monotonicUs();
+    const elapsedMs = REPORT_INTERVAL_MS + (nowUs - this.#nextReportUs) / 1000;
+    this.#nextReportUs = nowUs + REPORT_INTERVAL_MS * 1000;
     this.#sendTransportFeedback();
     const { localSsrc, router, sendRtcp } = this.#options;
     for (const entry of this.#options.sends()) {
       this.#sendSenderReport(entry);
     }
-    const nowUs = monotonicUs();
     const streams = router.streams();
     const reports = streams.flatMap((stream) => stream.receptionReports(nowUs));
     for (const stream of streams) {
       stream.tick(nowUs);
     }
     const worst = reports.reduce((highest, report) => Math.max(highest, report.fractionLost), 0);
-    this.#estimate.onInterval(worst, (this.#receivedBytes * 8) / REPORT_INTERVAL_MS);
+    this.#estimate.onInterval(worst, (this.#receivedBytes * 8) / elapsedMs);
     this.#receivedBytes = 0;
     for (let start = 0; start < reports.length; start += MAX_REPORTS) {
       const parts = [buildReceiverReport(localSsrc, reports.slice(start, start + MAX_REPORTS))];

@@ -50,7 +50,10 @@ export class ReorderBuffer {
   }
 
   /** Unwrapped number the RTX packet's original sequence number stands for. */
-  push(sequenceNumber: number, packet: Omit<ReorderedPacket, 'sequence'>): 'new' | 'late' | 'duplicate' {
+  push(
+    sequenceNumber: number,
+    { timestamp, marker, payload, arrivalUs }: Omit<ReorderedPacket, 'sequence'>,
+  ): 'new' | 'late' | 'duplicate' {
     if (
       this.#next !== undefined &&
       Math.abs(sequenceDistance(sequenceNumber, this.#highest & 0xffff)) > MAX_DROPOUT
@@ -58,8 +61,10 @@ export class ReorderBuffer {
       this.#restart();
     }
     const sequence = this.#unwrapper.unwrap(sequenceNumber);
+    // Field by field: spreading costs more than everything else here.
+    const packet = { sequence, timestamp, marker, payload, arrivalUs };
     if (this.#next === undefined) {
-      return this.#begin({ sequence, ...packet });
+      return this.#begin(packet);
     }
     if (sequence < this.#next) {
       return 'late';
@@ -67,13 +72,15 @@ export class ReorderBuffer {
     if (this.#held.has(sequence)) {
       return 'duplicate';
     }
-    this.#note(sequence, packet.arrivalUs);
+    this.#note(sequence, arrivalUs);
     if (sequence === this.#next) {
       this.#next += 1;
-      this.#options.onPacket({ sequence, ...packet });
-      this.#release();
+      this.#options.onPacket(packet);
+      if (this.#held.size > 0) {
+        this.#release();
+      }
     } else {
-      this.#held.set(sequence, { sequence, ...packet });
+      this.#held.set(sequence, packet);
       while (this.#held.size > this.#options.maxPackets) {
         this.#skipGap();
       }
