@@ -13,12 +13,13 @@ import type { BenchRow } from '../support/bench-row.ts';
 import { startEgressNode, type EgressNode } from '../support/egress-node.ts';
 import { encodeMedia } from '../support/encoded-media.ts';
 import { LoopPublisher, type LoopTrack } from '../support/loop-publisher.ts';
-import { processTreeCpuS } from '../support/process-cpu.ts';
 import { startSfuServer } from '../support/sfu-server.ts';
+import { coresOf } from './cores-of.ts';
 
 const FFMPEG = process.env['FFMPEG_PATH'] ?? 'ffmpeg';
 const WARM_UP_S = 10;
 const MEASURED_S = Number(process.env['BENCH_SECONDS'] ?? 20);
+const TIMES = { warmUpS: WARM_UP_S, measuredS: MEASURED_S };
 const TARGET = 0.05;
 const ROOM = 'bench';
 const TONES_HZ = [330, 440, 660, 990];
@@ -67,7 +68,7 @@ async function measureHandler(node: EgressNode): Promise<number> {
   await node.start(egressId, ROOM, { case: 'roomComposite', value });
   await node.reached(egressId, EgressStatus.EGRESS_ACTIVE);
   const pid = node.service.jobs().find((job) => job.egressId === egressId)?.handlerPid ?? 0;
-  const cores = await coresOf(pid);
+  const cores = await coresOf(() => [pid], TIMES);
   await node.stop(egressId);
   const info = await node.reached(egressId, EgressStatus.EGRESS_COMPLETE);
   const recordedS = Number(info.fileResults[0]?.duration ?? 0) / 1e9;
@@ -103,7 +104,7 @@ async function measureFfmpeg(tracks: readonly LoopTrack[]): Promise<number> {
     const filter = `amix=inputs=${tracks.length}:normalize=0`;
     const args = ['-filter_complex', filter, '-c:a', 'libopus', '-b:a', '128k', '-ac', '2', recording];
     const mixer = start(...inputs, ...args);
-    const cores = await coresOf(mixer.pid ?? 0);
+    const cores = await coresOf(() => [mixer.pid ?? 0], TIMES);
     const { size } = await stat(recording);
     if (mixer.exitCode !== null || size === 0) {
       throw new Error('the baseline did not record');
@@ -136,16 +137,6 @@ async function writeTrack(track: LoopTrack, file: string): Promise<string> {
   }
   await muxer.finish();
   return file;
-}
-
-/** CPU seconds per second of a process tree over the measuring time. */
-async function coresOf(pid: number): Promise<number> {
-  await sleep(WARM_UP_S * 1000);
-  const startMs = performance.now();
-  const startS = await processTreeCpuS([pid]);
-  await sleep(MEASURED_S * 1000);
-  const usedS = (await processTreeCpuS([pid])) - startS;
-  return usedS / ((performance.now() - startMs) / 1000);
 }
 
 async function freeEvenPort(): Promise<number> {

@@ -12,8 +12,8 @@ import { startTemplateServer } from '../../services/egress/template-server.ts';
 import type { BenchRow } from '../support/bench-row.ts';
 import { encodeClip, publishClip } from '../support/clip-publisher.ts';
 import { analyzeFlashBeep } from '../support/flash-beep.ts';
-import { processTreeCpuS } from '../support/process-cpu.ts';
 import { startSfuServer, type SfuServer } from '../support/sfu-server.ts';
+import { coresOf } from './cores-of.ts';
 
 const WIDTH = 1280;
 const HEIGHT = 720;
@@ -21,6 +21,7 @@ const PARTICIPANTS = 4;
 const BITRATE_KBPS = 3000;
 const WARM_UP_S = 5;
 const MEASURED_S = Number(process.env['BENCH_SECONDS'] ?? 20);
+const TIMES = { warmUpS: WARM_UP_S, measuredS: MEASURED_S };
 const CHROMIUM = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
 const FFMPEG = process.env['FFMPEG_PATH'] ?? 'ffmpeg';
 const BASELINE = 'Xvfb + x11grab + PulseAudio + x264 veryfast';
@@ -102,7 +103,7 @@ async function measureOurs(server: SfuServer, dir: string): Promise<Measured> {
   const child = fork(script, [JSON.stringify(options)], { stdio: 'inherit' });
   try {
     await once(child, 'message');
-    const cores = await coresOf(() => [child.pid ?? 0]);
+    const cores = await coresOf(() => [child.pid ?? 0], TIMES);
     child.send('stop');
     await once(child, 'exit');
     return { cores, ...(await inspect(file, dir)) };
@@ -110,16 +111,6 @@ async function measureOurs(server: SfuServer, dir: string): Promise<Measured> {
     child.kill('SIGKILL');
     await rm(script, { force: true });
   }
-}
-
-/** CPU seconds per second of the process trees over the measuring time. */
-async function coresOf(pids: () => number[]): Promise<number> {
-  await sleep(WARM_UP_S * 1000);
-  const startMs = performance.now();
-  const startS = await processTreeCpuS(pids());
-  await sleep(MEASURED_S * 1000);
-  const usedS = (await processTreeCpuS(pids())) - startS;
-  return usedS / ((performance.now() - startMs) / 1000);
 }
 
 /** Cuts the first participant's tile out of the grid and reads its bar code, flashes and beeps. */
@@ -231,7 +222,7 @@ async function measureBaseline(server: SfuServer, dir: string): Promise<Measured
     const file = path.join(dir, 'baseline.mp4');
     const ffmpeg = start(FFMPEG, grabArgs(env.DISPLAY, file), { stdio: ['pipe', 'ignore', 'ignore'], env });
     const pids = [...children.map((child) => child.pid ?? 0), browser.process()?.pid ?? 0];
-    const cores = await coresOf(() => pids);
+    const cores = await coresOf(() => pids, TIMES);
     ffmpeg.stdin?.end('q');
     await once(ffmpeg, 'exit');
     return { cores, ...(await inspect(file, dir)) };

@@ -13,13 +13,14 @@ import { connectRoom } from '../../services/rtc-client/room-client.ts';
 import type { BenchRow } from '../support/bench-row.ts';
 import { encodeClip, publishClip, type Clip } from '../support/clip-publisher.ts';
 import { startEgressNode, type EgressNode } from '../support/egress-node.ts';
-import { processTreeCpuS } from '../support/process-cpu.ts';
 import { startSfuServer } from '../support/sfu-server.ts';
+import { coresOf } from './cores-of.ts';
 
 const FFMPEG = process.env['FFMPEG_PATH'] ?? 'ffmpeg';
 /** Long enough for the compiler of both sides to settle. */
 const WARM_UP_S = 10;
 const MEASURED_S = Number(process.env['BENCH_SECONDS'] ?? 20);
+const TIMES = { warmUpS: WARM_UP_S, measuredS: MEASURED_S };
 const UNIT = 'CPU s / media s';
 const TARGET = 0.01;
 const ROOM = 'bench';
@@ -89,7 +90,7 @@ async function measureHandler(node: EgressNode, trackId: string): Promise<number
   await node.start(egressId, ROOM, { case: 'track', value });
   await node.reached(egressId, EgressStatus.EGRESS_ACTIVE);
   const pid = node.service.jobs().find((job) => job.egressId === egressId)?.handlerPid ?? 0;
-  const cores = await coresOf(pid);
+  const cores = await coresOf(() => [pid], TIMES);
   await node.stop(egressId);
   const info = await node.reached(egressId, EgressStatus.EGRESS_COMPLETE);
   const recordedS = Number(info.fileResults[0]?.duration ?? 0) / 1e9;
@@ -117,7 +118,7 @@ async function measureFfmpeg(clip: Clip, codec: Codec, args: string[]): Promise<
     start('-re', '-stream_loop', '-1', '-i', input, '-c', 'copy', '-f', 'rtp', '-sdp_file', sdp, address);
     await waitForFile(sdp);
     const receiver = start('-protocol_whitelist', 'file,udp,rtp', '-i', sdp, ...args, recording);
-    const cores = await coresOf(receiver.pid ?? 0);
+    const cores = await coresOf(() => [receiver.pid ?? 0], TIMES);
     const { size } = await stat(recording);
     if (receiver.exitCode !== null || size === 0) {
       throw new Error(`the baseline did not record ${codec}`);
@@ -158,16 +159,6 @@ async function writeTrack(clip: Clip, codec: Codec, dir: string): Promise<string
   }
   await muxer.finish();
   return file;
-}
-
-/** CPU seconds per second of a process tree over the measuring time. */
-async function coresOf(pid: number): Promise<number> {
-  await sleep(WARM_UP_S * 1000);
-  const startMs = performance.now();
-  const startS = await processTreeCpuS([pid]);
-  await sleep(MEASURED_S * 1000);
-  const usedS = (await processTreeCpuS([pid])) - startS;
-  return usedS / ((performance.now() - startMs) / 1000);
 }
 
 async function waitForFile(file: string): Promise<void> {

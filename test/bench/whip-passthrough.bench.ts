@@ -10,6 +10,7 @@ import { createLogger } from '../../services/base/logger.ts';
 import { connectRoom } from '../../services/rtc-client/room-client.ts';
 import type { BenchRow } from '../support/bench-row.ts';
 import { FfmpegWhipPublisher } from '../support/whip-ffmpeg.ts';
+import { LIVEKIT_PRESET, liveKitPresetCores } from './livekit-preset.ts';
 import type { NodeMessage, NodeReply } from './whip-passthrough-node.ts';
 
 /**
@@ -44,8 +45,8 @@ export async function bench(): Promise<BenchRow[]> {
     });
     const clip = await makeClip(dir);
     const baseline = {
-      name: 'ffmpeg: decode, 720p+360p+180p x264 veryfast, Opus',
-      value: await transcodeCores(clip),
+      name: LIVEKIT_PRESET,
+      value: await liveKitPresetCores(clip, CLIP_SECONDS),
     };
     const { alone, watched, bitrateKbps } = await passthroughCores(entry, await repeat(clip, dir));
     const stream = `WHIP 720p30 ${(bitrateKbps / 1000).toFixed(1)} Mbit/s into a room`;
@@ -80,29 +81,6 @@ async function repeat(clip: string, dir: string): Promise<string> {
   const needed = Math.ceil((3 * (WARM_UP_MS + MEASURED_MS)) / 1_000 / CLIP_SECONDS);
   await run(FFMPEG, ['-v', 'error', '-stream_loop', String(needed), '-i', clip, '-c', 'copy', long]);
   return long;
-}
-
-/** CPU seconds per media second, as ffmpeg itself counts them. */
-async function transcodeCores(clip: string): Promise<number> {
-  const layers = [
-    { size: '1280:720', kbps: 1_900 },
-    { size: '640:360', kbps: 671 },
-    { size: '320:180', kbps: 237 },
-  ];
-  const x264 = ['-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'zerolatency', '-profile:v', 'baseline'];
-  const split = `[0:v]split=3${layers.map((_, i) => `[s${i}]`).join('')}`;
-  const scales = layers.map(({ size }, i) => `[s${i}]scale=${size}[v${i}]`);
-  const { stderr } = await run(FFMPEG, [
-    ...['-hide_banner', '-nostats', '-benchmark', '-y', '-i', clip],
-    ...['-filter_complex', [split, ...scales].join(';')],
-    ...layers.flatMap(({ kbps }, i) => ['-map', `[v${i}]`, ...x264, '-b:v', `${kbps}k`, '-f', 'null', '-']),
-    ...['-map', '0:a', '-c:a', 'libopus', '-b:a', '96k', '-f', 'null', '-'],
-  ]);
-  const times = /bench: utime=([\d.]+)s stime=([\d.]+)s/.exec(stderr);
-  if (times === null) {
-    throw new Error(`ffmpeg -benchmark said nothing: ${stderr.slice(-500)}`);
-  }
-  return (Number(times[1]) + Number(times[2])) / CLIP_SECONDS;
 }
 
 async function passthroughCores(
