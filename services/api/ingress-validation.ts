@@ -39,20 +39,31 @@ export function checkIngress(info: livekit.IngressInfo): void {
   if (inputType === livekit.IngressInput.WHIP_INPUT) {
     checkForwarding(info);
   } else if (info.enableTranscoding === false) {
-    // LiveKit cannot pass RTMP through; here untouched video is the default, so there is nothing to switch off.
-    throw invalid(
-      'transcoding bypass configuration: bypassing transcoding impossible with selected input type',
-    );
+    checkPassthrough(info);
   }
   checkVideo(info.video);
   checkAudio(info.audio);
 }
 
+/** LiveKit cannot pass RTMP through; here it is allowed, and a session whose video cannot pass says why. */
+function checkPassthrough(info: livekit.IngressInfo): void {
+  if (info.inputType === livekit.IngressInput.URL_INPUT) {
+    throw invalid(
+      'transcoding bypass configuration: bypassing transcoding impossible with selected input type',
+    );
+  }
+  checkNoEncodingOptions(info);
+}
+
 /** What is forwarded as it comes is not encoded here, so nothing can be asked of the encoding. */
-function checkForwarding({ enableTranscoding, video, audio }: livekit.IngressInfo): void {
-  if (enableTranscoding === true) {
+function checkForwarding(info: livekit.IngressInfo): void {
+  if (info.enableTranscoding === true) {
     return;
   }
+  checkNoEncodingOptions(info);
+}
+
+function checkNoEncodingOptions({ video, audio }: livekit.IngressInfo): void {
   for (const [kind, options] of [
     ['video', video],
     ['audio', audio],

@@ -9,6 +9,7 @@ import type { AmfObject } from '../protocol/amf0.ts';
 import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { BackupEncoders } from './backup-encoders.ts';
 import { ingressSettings } from './ingress-settings.ts';
+import { describeVerdict } from './publish/passthrough-decision.ts';
 import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
 import type { EncoderConnection, MediaSink, SourceDescription } from './servers/publisher-types.ts';
 import { RTMP_SESSION_POLICY, SILENT_AFTER_MS, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
@@ -241,7 +242,7 @@ export class IngressSession implements MediaSink, RunningSession {
       void this.#finish(messageOf(error), error);
     };
     this.#media.events.on('verdict', (verdict) => {
-      const text = verdict.mode === 'transcode' ? `transcode: ${verdict.reason}` : 'passthrough';
+      const text = describeVerdict(verdict);
       this.#logger.info({ video: text }, 'ingress video decided');
       this.#room.setAttributes({ 'sluice.ingress.video': text });
     });

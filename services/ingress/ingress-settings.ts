@@ -1,11 +1,13 @@
 import * as livekit from '@livekit/protocol';
 import { ServiceError } from '../base/errors.ts';
 import {
-  DEFAULT_VIDEO_TARGET,
+  presetLayers,
   scaledBitrateKbps,
   VIDEO_PRESETS,
+  type EncodedVideoCodec,
   type IngressSettings,
-  type VideoTarget,
+  type TargetLayer,
+  type VideoPreset,
 } from '../model/ingress.ts';
 import type { TrackSource } from '../model/track.ts';
 
@@ -17,12 +19,25 @@ const SOURCES: Readonly<Record<livekit.TrackSource, TrackSource>> = {
   [livekit.TrackSource.SCREEN_SHARE_AUDIO]: 'screen_share_audio',
 };
 
+/** LiveKit's: H264_720P_30FPS_3_LAYERS, and what options without layers get. */
+const DEFAULT_PRESET: VideoPreset = {
+  width: 1280,
+  height: 720,
+  framerate: 30,
+  bitrateKbps: 1_900,
+  layers: 3,
+};
+const OPTIONS_WITHOUT_LAYERS: VideoPreset = { ...DEFAULT_PRESET, bitrateKbps: 1_700 };
+const MAX_LAYERS = 3;
+
 /** LiveKit's defaults filled in. @throws ServiceError failed_precondition when the endpoint cannot be published to. */
 export function ingressSettings(info: livekit.IngressInfo): IngressSettings {
   if (info.roomName === '') {
     throw new ServiceError('failed_precondition', 'invalid ingress: no room name');
   }
   const requested = requestedVideo(info.video);
+  const { codec, framerate, layers } = requested ?? fromPreset(DEFAULT_PRESET);
+  const top = layers.at(-1) ?? DEFAULT_PRESET;
   return {
     ingressId: info.ingressId,
     roomName: info.roomName,
@@ -39,40 +54,45 @@ export function ingressSettings(info: livekit.IngressInfo): IngressSettings {
     video: {
       name: info.video?.name ?? '',
       source: SOURCES[info.video?.source ?? livekit.TrackSource.UNKNOWN],
-      target: requested ?? DEFAULT_VIDEO_TARGET,
+      target: { width: top.width, height: top.height, bitrateKbps: top.bitrateKbps, framerate },
+      layers,
+      codec,
       targetIsLimit: requested !== undefined,
+      mayTranscode: info.enableTranscoding !== false,
     },
   };
 }
 
-function requestedVideo(video: livekit.IngressVideoOptions | undefined): VideoTarget | undefined {
+type VideoRequest = { codec: EncodedVideoCodec; framerate: number; layers: readonly TargetLayer[] };
+
+function requestedVideo(video: livekit.IngressVideoOptions | undefined): VideoRequest | undefined {
   const encoding = video?.encodingOptions;
   switch (encoding?.case) {
     case 'preset':
-      return VIDEO_PRESETS[encoding.value];
+      return fromPreset(VIDEO_PRESETS[encoding.value] ?? DEFAULT_PRESET);
     case 'options':
-      return targetFromOptions(encoding.value);
+      return fromOptions(encoding.value);
     case undefined:
       return undefined;
   }
 }
 
-/** The largest layer counts: one is published. */
-function targetFromOptions(options: livekit.IngressVideoEncodingOptions): VideoTarget {
-  if (options.videoCodec === livekit.VideoCodec.VP8) {
-    throw new ServiceError(
-      'failed_precondition',
-      'invalid ingress: VP8 output is not supported; use H264_BASELINE',
-    );
-  }
+function fromPreset(preset: VideoPreset): VideoRequest {
+  return { codec: 'h264', framerate: preset.framerate, layers: presetLayers(preset) };
+}
+
+function fromOptions(options: livekit.IngressVideoEncodingOptions): VideoRequest {
   const framerate = options.frameRate > 0 ? options.frameRate : 30;
-  const [top] = [...options.layers].sort((a, b) => b.width - a.width);
-  if (top === undefined) {
-    return { ...DEFAULT_VIDEO_TARGET, framerate, bitrateKbps: 1_700 };
-  }
-  const { width, height, bitrate } = top;
-  const bitrateKbps = bitrate > 0 ? Math.round(bitrate / 1000) : scaledBitrateKbps(width, height, framerate);
-  return { width, height, framerate, bitrateKbps };
+  const codec = options.videoCodec === livekit.VideoCodec.VP8 ? 'vp8' : 'h264';
+  const layers = [...options.layers]
+    .sort((a, b) => a.width - b.width || a.quality - b.quality)
+    .slice(-MAX_LAYERS)
+    .map(({ width, height, bitrate }) => ({
+      width,
+      height,
+      bitrateKbps: bitrate > 0 ? Math.round(bitrate / 1000) : scaledBitrateKbps(width, height, framerate),
+    }));
+  return { codec, framerate, layers: layers.length > 0 ? layers : presetLayers(OPTIONS_WITHOUT_LAYERS) };
 }
 
 function audioEncoding(audio: livekit.IngressAudioOptions | undefined): {

@@ -6,9 +6,11 @@ import { av1SequenceSize } from '../media/codecs/av1.ts';
 import { H265_NAL_TYPE, h265NalType, parseHevcSpsSize } from '../media/codecs/h265.ts';
 import { parseVp8Header } from '../media/codecs/vp8.ts';
 import { parseVp9KeyHeader } from '../media/codecs/vp9.ts';
-import type { VideoTarget } from '../model/ingress.ts';
+import type { IngressSettings } from '../model/ingress.ts';
 import type { EncodedPacket, VideoCodec, VideoFormat } from '../model/packet.ts';
-import { MonotonicTime } from './publish/encoder-clock.ts';
+import { clampLayer } from '../model/track.ts';
+import { fitLayerCount, fitLayers } from './publish/simulcast-layers.ts';
+import { VideoOutput } from './publish/video-output.ts';
 import { VideoTranscoder, type VideoTranscoderInput } from './publish/video-transcoder.ts';
 
 export type ReceivedVideoEvents = {
@@ -18,21 +20,26 @@ export type ReceivedVideoEvents = {
   failed: { error: Error };
 };
 
-/** A picture as a receiver of a room gets it, in any codec, in; H.264 of the wanted size out. */
+type Size = { width: number; height: number };
+
+/** A picture as a receiver of a room gets it, in any codec, in; what the endpoint asks for out. */
 export class ReceivedVideo {
   readonly events: SafeEmitter<ReceivedVideoEvents>;
-  readonly #options: { ffmpegPath: string; target: VideoTarget; logger: Logger };
-  readonly #time = new MonotonicTime();
+  readonly #options: { ffmpegPath: string; settings: IngressSettings['video']; logger: Logger };
+  readonly #output: VideoOutput;
   #source: VideoFormat | undefined;
   /** What the running transcoder was started for. */
   #startedFor = '';
   #transcoder: VideoTranscoder | undefined;
-  #published = false;
   #closed = false;
 
-  constructor(options: { ffmpegPath: string; target: VideoTarget; logger: Logger }) {
+  constructor(options: { ffmpegPath: string; settings: IngressSettings['video']; logger: Logger }) {
     this.#options = options;
     this.events = new SafeEmitter(options.logger);
+    this.#output = new VideoOutput({
+      onFormat: (format) => this.events.emit('format', format),
+      onPacket: (packet) => this.events.emit('packet', packet),
+    });
   }
 
   setFormat(format: VideoFormat): void {
@@ -49,7 +56,7 @@ export class ReceivedVideo {
       this.#startFor(source, packet.data, nals);
     }
     const { ptsUs, key, data } = packet;
-    this.#transcoder?.write({ dtsUs: ptsUs, ptsUs, unit: { nals, key, data } });
+    this.#transcoder?.write({ dtsUs: ptsUs, ptsUs, nals, key, data });
   }
 
   async close(): Promise<void> {
@@ -61,42 +68,42 @@ export class ReceivedVideo {
   #startFor({ codec }: VideoFormat, data: Uint8Array, nals: readonly Uint8Array[]): void {
     let input: VideoTranscoderInput;
     let startedFor: string;
+    let size: Size | undefined;
     if (codec === 'h264') {
       const sps = nals.filter((nal) => nalType(nal) === NAL_TYPE.sps);
       const pps = nals.filter((nal) => nalType(nal) === NAL_TYPE.pps);
-      if (sps.length === 0 || pps.length === 0) {
+      const [first] = sps;
+      if (first === undefined || pps.length === 0) {
         return;
       }
+      size = parseSps(first);
       input = { parameterSets: { sps, pps } };
       startedFor = Buffer.concat(sps).toString('base64');
     } else {
-      const { width, height } = sizeOfKeyframe(codec, data) ?? { width: 0, height: 0 };
-      input = { codec, width, height };
-      startedFor = `${codec} ${width}x${height}`;
+      size = sizeOfKeyframe(codec, data);
+      input = { codec, width: size?.width ?? 0, height: size?.height ?? 0 };
+      startedFor = `${codec} ${input.width}x${input.height}`;
     }
-    if (startedFor === this.#startedFor) {
+    if (size === undefined || startedFor === this.#startedFor) {
       return;
     }
     this.#startedFor = startedFor;
     this.#retire(this.#transcoder);
-    this.#transcoder = this.#start(input);
+    this.#transcoder = this.#start(input, size);
   }
 
-  #start(input: VideoTranscoderInput): VideoTranscoder {
-    const { ffmpegPath, target, logger } = this.#options;
-    const transcoder = new VideoTranscoder({ ffmpegPath, target, logger, ...input });
-    transcoder.events.on('frame', ({ ptsUs, unit, sps }) => {
-      if (!this.#published) {
-        if (!unit.key) {
-          return;
-        }
-        this.#published = true;
-        const { width, height } = parseSps(sps);
-        this.events.emit('format', { kind: 'video', codec: 'h264', width, height });
-      }
-      const timeUs = this.#time.next(ptsUs);
-      const { key, data } = unit;
-      this.events.emit('packet', { kind: 'video', ptsUs: timeUs, dtsUs: timeUs, durationUs: 0, key, data });
+  #start(input: VideoTranscoderInput, size: Size): VideoTranscoder {
+    const { ffmpegPath, settings, logger } = this.#options;
+    const { codec, target, layers: asked } = settings;
+    const isNew = this.#output.codec === undefined;
+    const layers = isNew ? fitLayers(asked, size) : fitLayerCount(asked, size, this.#output.layerCount);
+    if (isNew) {
+      this.#output.publish(codec, layers);
+    }
+    const wanted = { codec, framerate: target.framerate, layers };
+    const transcoder = new VideoTranscoder({ ffmpegPath, target: wanted, logger, ...input });
+    transcoder.events.on('frame', (frame) => {
+      this.#output.write(clampLayer(frame.index), frame);
     });
     transcoder.events.on('closed', ({ error }) => {
       if (error !== undefined && transcoder === this.#transcoder && !this.#closed) {

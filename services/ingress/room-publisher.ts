@@ -69,14 +69,15 @@ export class RoomPublisher {
     this.#client?.updateAttributes(this.#attributes);
   }
 
-  /** Publishes a track of this kind; a second call does nothing. Write packets without waiting. */
+  /** Publishes a track; another picture takes the place of the one there was. Write packets without waiting. */
   publish(format: VideoFormat | AudioFormat): void {
-    if (this.#tracks.has(format.kind) || this.#closing !== undefined) {
-      return;
+    const previous = this.#tracks.get(format.kind);
+    if (this.#closing !== undefined || (format.kind === 'audio' && previous !== undefined)) {
+      return; // sound is Opus whatever came before it
     }
     const track = new PublishedTrack(format.kind);
     this.#tracks.set(format.kind, track);
-    this.#attach(track, format).catch((error: unknown) => {
+    this.#attach(track, format, previous).catch((error: unknown) => {
       this.#fail(error);
     });
   }
@@ -126,15 +127,24 @@ export class RoomPublisher {
     return client;
   }
 
-  async #attach(track: PublishedTrack, format: VideoFormat | AudioFormat): Promise<void> {
+  async #attach(
+    track: PublishedTrack,
+    format: VideoFormat | AudioFormat,
+    previous: PublishedTrack | undefined,
+  ): Promise<void> {
     const { name, source } = this.#options.settings[format.kind];
     const options: PublishOptions =
       format.kind === 'video' ? { format, name, source } : { format, name, source };
     const client = await this.#joined;
-    if (client === undefined || this.#closing !== undefined) {
+    await previous?.close();
+    if (client === undefined || this.#closing !== undefined || track.wasClosed()) {
       return;
     }
     const publisher = await client.publish(options);
+    if (track.wasClosed()) {
+      await publisher.unpublish();
+      return;
+    }
     track.attach(publisher);
     this.#hasPublished = true;
     this.events.emit('published', { kind: track.kind });

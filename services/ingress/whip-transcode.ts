@@ -59,7 +59,7 @@ export class WhipTranscode {
     this.#gate = new LipSyncGate((packet) => {
       this.#publisher.write(packet);
     });
-    this.#video = new ReceivedVideo({ ffmpegPath, target: settings.video.target, logger });
+    this.#video = new ReceivedVideo({ ffmpegPath, settings: settings.video, logger });
     this.#audio = new ReceivedAudio({
       ffmpegPath,
       passthrough: info.audio?.encodingOptions.case === undefined,

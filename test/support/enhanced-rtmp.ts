@@ -55,16 +55,18 @@ export async function enhancedMessages(options: {
   audio?: EnhancedAudio;
   fps: number;
   form?: EnhancedOptions;
+  /** Output arguments behind the usual ones for the video codec. */
+  encoder?: readonly string[];
 }): Promise<TimedMessage[]> {
   const folder = mkdtempSync(path.join(tmpdir(), 'sluice-ertmp-'));
-  const { source, video, audio, fps, form = {} } = options;
+  const { source, video, audio, fps, form = {}, encoder = [] } = options;
   const webm = video === 'vp08' || video === 'vp09' || video === undefined;
   const file = path.join(folder, webm ? 'media.mkv' : 'media.mp4');
   try {
     const encoders = [
       ...(video === undefined
         ? ['-vn']
-        : [...VIDEO_ENCODERS[video], '-g', String(fps), '-pix_fmt', 'yuv420p']),
+        : [...VIDEO_ENCODERS[video], '-g', String(fps), '-pix_fmt', 'yuv420p', ...encoder]),
       ...(audio === undefined ? ['-an'] : AUDIO_ENCODERS[audio]),
     ];
     execFileSync(FFMPEG, ['-v', 'error', '-y', ...source, ...encoders, file], {
@@ -84,11 +86,15 @@ export async function enhancedMessages(options: {
   }
 }
 
-/** Sends the messages at their own pace, behind a publish that was accepted. */
-export async function sendPaced(client: RtmpClient, messages: readonly TimedMessage[]): Promise<void> {
+/** Sends the messages at their own pace, or so many times faster, behind a publish that was accepted. */
+export async function sendPaced(
+  client: RtmpClient,
+  messages: readonly TimedMessage[],
+  speed = 1,
+): Promise<void> {
   const startMs = performance.now();
   for (const message of messages) {
-    const waitMs = startMs + message.timestampMs - performance.now();
+    const waitMs = startMs + message.timestampMs / speed - performance.now();
     if (waitMs > 0) {
       await delay(waitMs);
     }

@@ -1,4 +1,4 @@
-import { createOtherBitstream, type OtherBitstream } from '../../services/ingress/publish/other-bitstream.ts';
+import { createVideoBitstream, type VideoBitstream } from '../../services/ingress/publish/video-bitstream.ts';
 import { AccessUnitAssembler } from '../../services/ingress/publish/access-unit-assembler.ts';
 import { parseAacConfig } from '../../services/media/codecs/aac.ts';
 import { buildAvcConfig } from '../../services/media/codecs/h264-avcc.ts';
@@ -86,7 +86,7 @@ const CONFIGS = [
 /** A stream of one codec through its parser and what completes its bitstream. */
 export function fuzzEnhanced(random: SeededRandom): void {
   const fourCc = random.pick(FOUR_CCS);
-  const bitstreams = new Map<string, OtherBitstream>();
+  const bitstreams = new Map<string, VideoBitstream>();
   for (let left = 1 + random.int(4); left > 0; left--) {
     const kind = random.pick(['video', 'video', 'audio'] as const);
     const multitrack = random.pick(LAYOUTS);
@@ -113,18 +113,18 @@ export function fuzzEnhanced(random: SeededRandom): void {
   }
 }
 
-function completeVideo(bitstreams: Map<string, OtherBitstream>, codec: VideoCodec, video: FlvVideo): void {
+function completeVideo(bitstreams: Map<string, VideoBitstream>, codec: VideoCodec, video: FlvVideo): void {
   if (codec === 'h264') {
     return;
   }
-  const bitstream = bitstreams.get(codec) ?? createOtherBitstream(codec);
+  const bitstream = bitstreams.get(codec) ?? createVideoBitstream(codec);
   bitstreams.set(codec, bitstream);
   if (video.packet === 'config') {
     bitstream.configure(video.data);
   } else if (video.packet === 'frame') {
     bitstream.complete(video.data, video.key);
   }
-  const { width, height } = bitstream.size ?? { width: 1, height: 1 };
+  const { width, height } = bitstream.header ?? { width: 1, height: 1 };
   expectThat(
     width > 0 && height > 0 && width <= 65_536 && height <= 65_536,
     `implausible ${width}x${height}`,

@@ -1,13 +1,13 @@
 import { ServiceError } from '../../base/errors.ts';
 import { SafeEmitter } from '../../base/events.ts';
 import { parseOpusPacket } from '../../media/codecs/opus.ts';
+import type { AudioFormat, EncodedPacket } from '../../model/packet.ts';
 import { flvAudioBody, type FlvAudio } from '../../protocol/flv.ts';
 import { parseRtmpAudio, type RtmpAudio } from '../../protocol/flv-enhanced.ts';
 import { AudioPipeline, type AudioPipelineEvents, type AudioPipelineOptions } from './audio-pipeline.ts';
 import { MonotonicTime } from './encoder-clock.ts';
 
 const ENHANCED = 9;
-const FORWARDED = ['format', 'packet', 'failed'] as const;
 /** RFC 7845 section 5.1: magic, version, channel count. */
 const OPUS_HEAD_BYTES = 19;
 const OPUS_CHANNELS_OFFSET = 9;
@@ -20,16 +20,24 @@ export class AudioInput {
   #codec: RtmpAudio['codec'] | undefined;
   #trackId: number | undefined;
   #opusChannels = 2;
-  #opusPublished = false;
+  #opusSeen = false;
+  #published = false;
 
   constructor(options: AudioPipelineOptions) {
     this.events = new SafeEmitter(options.logger);
     this.#aac = new AudioPipeline(options);
-    for (const name of FORWARDED) {
-      this.#aac.events.on(name, (event) => {
-        this.events.emit(name, event);
-      });
-    }
+    this.#aac.events.on('format', (format) => {
+      this.#announce(format);
+    });
+    this.#aac.events.on('packet', (packet) => {
+      // What the transcoder still held when the encoder went over to Opus would come behind it.
+      if (this.#codec !== 'opus') {
+        this.#emit(packet);
+      }
+    });
+    this.#aac.events.on('failed', (failure) => {
+      this.events.emit('failed', failure);
+    });
   }
 
   /** As the encoder sends it; aac until it says otherwise. */
@@ -39,7 +47,7 @@ export class AudioInput {
 
   /** What the encoder sends; undefined before it has told. */
   get source(): { channels: number; outputSampleRateHz: number } | undefined {
-    return this.#opusPublished
+    return this.#opusSeen && this.#codec === 'opus'
       ? { channels: this.#opusChannels, outputSampleRateHz: 48_000 }
       : this.#aac.source;
   }
@@ -68,11 +76,8 @@ export class AudioInput {
   }
 
   #take(ptsUs: number, codec: RtmpAudio['codec'], audio: FlvAudio): void {
-    if (this.#codec !== undefined && codec !== this.#codec) {
-      throw new ServiceError(
-        'unimplemented',
-        `audio codec changed from ${this.#codec} to ${codec}: stop and start the encoder to change it`,
-      );
+    if (codec === 'opus' && this.#codec === 'aac') {
+      this.#aac.interrupted();
     }
     this.#codec = codec;
     if (codec === 'aac') {
@@ -86,13 +91,22 @@ export class AudioInput {
 
   #passOpus(ptsUs: number, data: Buffer): void {
     const { durationUs } = parseOpusPacket(data);
-    if (!this.#opusPublished) {
-      this.#opusPublished = true;
-      const format = { kind: 'audio', codec: 'opus', sampleRateHz: 48_000 } as const;
-      this.events.emit('format', { ...format, channels: this.#opusChannels });
+    this.#opusSeen = true;
+    this.#announce({ kind: 'audio', codec: 'opus', sampleRateHz: 48_000, channels: this.#opusChannels });
+    this.#emit({ kind: 'audio', ptsUs, dtsUs: ptsUs, durationUs, key: true, data });
+  }
+
+  /** The track is the same, whatever the encoder sends: a room gets Opus. */
+  #announce(format: AudioFormat): void {
+    if (!this.#published) {
+      this.#published = true;
+      this.events.emit('format', format);
     }
-    const timeUs = this.#time.next(ptsUs);
-    this.events.emit('packet', { kind: 'audio', ptsUs: timeUs, dtsUs: timeUs, durationUs, key: true, data });
+  }
+
+  #emit(packet: EncodedPacket): void {
+    const timeUs = this.#time.next(packet.ptsUs);
+    this.events.emit('packet', { ...packet, ptsUs: timeUs, dtsUs: timeUs });
   }
 }
 

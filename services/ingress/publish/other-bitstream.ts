@@ -4,22 +4,12 @@ import { H265_NAL_TYPE, h265NalType, parseHevcConfig, parseHevcSpsSize } from '.
 import { parseVp8Header } from '../../media/codecs/vp8.ts';
 import { parseVp9KeyHeader } from '../../media/codecs/vp9.ts';
 import type { VideoCodec } from '../../model/packet.ts';
+import type { CodedPicture, StreamHeader, VideoBitstream } from './video-bitstream.ts';
 
-export type PictureSize = { width: number; height: number };
+type PictureSize = { width: number; height: number };
 
-/** What Enhanced RTMP leaves out of a stream is put back; sizes are read on the way. */
-export type OtherBitstream = {
-  /** The sequence start. @throws ServiceError malformed */
-  configure(data: Uint8Array): void;
-  /** One frame as decoders and packetizers take it; undefined before it can be decoded. @throws ServiceError malformed */
-  complete(data: Uint8Array, key: boolean): Uint8Array | undefined;
-  /** Undefined until the stream has told it. */
-  readonly size: PictureSize | undefined;
-  /** Why a room cannot get it as it is; undefined when it can. */
-  readonly obstacle: string | undefined;
-};
-
-export function createOtherBitstream(codec: Exclude<VideoCodec, 'h264'>): OtherBitstream {
+/** All codecs of Enhanced RTMP but H.264. */
+export function createOtherBitstream(codec: Exclude<VideoCodec, 'h264'>): VideoBitstream {
   switch (codec) {
     case 'h265':
       return new HevcBitstream();
@@ -31,9 +21,19 @@ export function createOtherBitstream(codec: Exclude<VideoCodec, 'h264'>): OtherB
   }
 }
 
-class HevcBitstream implements OtherBitstream {
-  readonly obstacle = 'HEVC, which not every browser decodes';
-  size: PictureSize | undefined;
+/** The header as it was, unless something in it is another. */
+function updated(
+  header: StreamHeader | undefined,
+  { width, height }: PictureSize,
+  rest: Pick<StreamHeader, 'obstacle' | 'reordering'>,
+): StreamHeader {
+  const isSame = header?.width === width && header.height === height && header.obstacle === rest.obstacle;
+  return isSame ? header : { width, height, ...rest };
+}
+
+class HevcBitstream implements VideoBitstream {
+  readonly codec = 'h265';
+  header: StreamHeader | undefined;
   #lengthSize: NalLengthSize = 4;
   #parameterSets: readonly Uint8Array[] = [];
 
@@ -41,50 +41,65 @@ class HevcBitstream implements OtherBitstream {
     const config = parseHevcConfig(data);
     this.#lengthSize = config.lengthSize;
     this.#parameterSets = config.parameterSets;
-    const sps = config.parameterSets.find((nal) => h265NalType(nal) === H265_NAL_TYPE.sps);
-    this.size = sps === undefined ? this.size : parseHevcSpsSize(sps);
+    this.#readHeader(config.parameterSets);
   }
 
-  complete(data: Uint8Array, key: boolean): Uint8Array | undefined {
+  complete(data: Uint8Array, key: boolean): CodedPicture | undefined {
     const nals = splitLengthPrefixed(data, this.#lengthSize);
-    const inBand = nals.some((nal) => h265NalType(nal) === H265_NAL_TYPE.sps);
+    const inBand = this.#readHeader(nals);
     if (!inBand && this.#parameterSets.length === 0) {
       return undefined;
     }
-    return joinAnnexB(key && !inBand ? [...this.#parameterSets, ...nals] : nals);
+    return { key, nals: [], data: joinAnnexB(key && !inBand ? [...this.#parameterSets, ...nals] : nals) };
+  }
+
+  #readHeader(nals: readonly Uint8Array[]): boolean {
+    const sps = nals.find((nal) => h265NalType(nal) === H265_NAL_TYPE.sps);
+    if (sps !== undefined) {
+      const rest = { obstacle: undefined, reordering: undefined };
+      this.header = updated(this.header, parseHevcSpsSize(sps), rest);
+    }
+    return sps !== undefined;
   }
 }
 
-class Av1Bitstream implements OtherBitstream {
+class Av1Bitstream implements VideoBitstream {
+  readonly codec = 'av1';
+  header: StreamHeader | undefined;
   /** Browsers decode nothing but 8-bit 4:2:0. */
-  obstacle: string | undefined;
-  size: PictureSize | undefined;
+  #obstacle: string | undefined;
   #configObus: Uint8Array = new Uint8Array(0);
 
   configure(data: Uint8Array): void {
     const { profile, bitDepth, obus } = parseAv1Config(data);
     this.#configObus = obus;
-    this.obstacle =
+    this.#obstacle =
       profile > 0 ? `AV1 profile ${profile}` : bitDepth > 8 ? `${bitDepth}-bit samples` : undefined;
-    this.size = av1SequenceSize(this.#configObus) ?? this.size;
+    this.#readHeader(obus);
   }
 
-  complete(data: Uint8Array, key: boolean): Uint8Array {
+  complete(data: Uint8Array, key: boolean): CodedPicture {
     const unit = completeTemporalUnit(data, key, this.#configObus);
     if (key) {
-      this.size = av1SequenceSize(unit) ?? this.size;
+      this.#readHeader(unit);
     }
-    return unit;
+    return { key, nals: [], data: unit };
+  }
+
+  #readHeader(obus: Uint8Array): void {
+    const size = av1SequenceSize(obus) ?? this.header;
+    if (size !== undefined) {
+      this.header = updated(this.header, size, { obstacle: this.#obstacle, reordering: false });
+    }
   }
 }
 
-class VpxBitstream implements OtherBitstream {
-  size: PictureSize | undefined;
-  obstacle: string | undefined;
-  readonly #codec: 'vp8' | 'vp9';
+class VpxBitstream implements VideoBitstream {
+  readonly codec: 'vp8' | 'vp9';
+  header: StreamHeader | undefined;
 
   constructor(codec: 'vp8' | 'vp9') {
-    this.#codec = codec;
+    this.codec = codec;
   }
 
   /** vpcC repeats what every key frame says. */
@@ -92,16 +107,25 @@ class VpxBitstream implements OtherBitstream {
     // nothing to keep
   }
 
-  complete(data: Uint8Array, key: boolean): Uint8Array {
-    if (key && this.#codec === 'vp8') {
-      const header = parseVp8Header(data);
-      this.size = header?.key === true ? header : this.size;
-    } else if (key) {
-      const header = parseVp9KeyHeader(data);
-      this.size = header ?? this.size;
-      this.obstacle =
-        header !== undefined && header.profile > 0 ? `VP9 profile ${header.profile}` : undefined;
+  complete(data: Uint8Array, key: boolean): CodedPicture {
+    if (key) {
+      this.#readHeader(data);
     }
-    return data;
+    return { key, nals: [], data };
+  }
+
+  #readHeader(data: Uint8Array): void {
+    if (this.codec === 'vp8') {
+      const header = parseVp8Header(data);
+      if (header?.key === true) {
+        this.header = updated(this.header, header, { obstacle: undefined, reordering: false });
+      }
+      return;
+    }
+    const header = parseVp9KeyHeader(data);
+    if (header !== undefined) {
+      const obstacle = header.profile > 0 ? `VP9 profile ${header.profile}` : undefined;
+      this.header = updated(this.header, header, { obstacle, reordering: false });
+    }
   }
 }

@@ -1,52 +1,76 @@
 import { sliceType } from '../../media/codecs/h264.ts';
-import type { SpsInfo } from '../../media/codecs/h264-sps.ts';
 import type { IngressSettings } from '../../model/ingress.ts';
+import type { VideoCodec } from '../../model/packet.ts';
+import type { StreamHeader } from './video-bitstream.ts';
 
 /**
- * `undecided`: the parameter set allows reordering and does not say whether it is used, so the first frames tell.
+ * `undecided`: the header allows reordering and does not say whether it is used, so the first frames tell.
  */
 export type VideoVerdict =
   { mode: 'undecided' } | { mode: 'passthrough' } | { mode: 'transcode'; reason: string };
 
+/** `lower`: where the simulcast layers below a picture that passes come from; absent: there are none. */
+export type PublishedVerdict =
+  { mode: 'passthrough'; lower?: 'encoded' | 'tracks' } | { mode: 'transcode'; reason: string };
+
+/** For people: `passthrough`, or `transcode` and why. */
+export function describeVerdict(verdict: PublishedVerdict): string {
+  if (verdict.mode === 'transcode') {
+    return `transcode: ${verdict.reason}`;
+  }
+  const lower = { encoded: ', lower layers encoded', tracks: ' of several tracks' } as const;
+  return `passthrough${verdict.lower === undefined ? '' : lower[verdict.lower]}`;
+}
+
 /** Frames that are looked at before an undecided stream passes: the longest usual run up to the first B-frame. */
 const PROBE_FRAMES = 4;
-const BASELINE = 66;
+
+const CODEC_NAMES: Readonly<Record<VideoCodec, string>> = {
+  h264: 'H.264',
+  h265: 'HEVC',
+  vp8: 'VP8',
+  vp9: 'VP9',
+  av1: 'AV1',
+};
 
 /**
- * Whether H.264 can go into a WebRTC room untouched. Browsers decode every 8-bit 4:2:0 progressive profile, whatever
- * the SDP says; they cannot reorder, and they show fields as they come.
+ * Whether a stream can go into a WebRTC room untouched: browsers must be able to decode it, they cannot reorder, and
+ * it must be what the endpoint asks for.
  */
 export class PassthroughDecision {
-  readonly #limit: IngressSettings['video'];
+  readonly #settings: IngressSettings['video'];
+  readonly #codec: VideoCodec;
   #verdict: VideoVerdict = { mode: 'undecided' };
   #reorderingSaid: boolean | undefined;
   #frames = 0;
   #lastDtsUs = -Infinity;
   #latestPtsUs = -Infinity;
 
-  constructor(settings: IngressSettings['video']) {
-    this.#limit = settings;
+  constructor(settings: IngressSettings['video'], codec: VideoCodec = 'h264') {
+    this.#settings = settings;
+    this.#codec = codec;
   }
 
   get verdict(): VideoVerdict {
     return this.#verdict;
   }
 
-  /** Call for every new sequence parameter set. Once a stream is transcoded it stays so. */
-  onSps(sps: SpsInfo): VideoVerdict {
-    const reason = spsReason(sps) ?? sizeReason(this.#limit, sps);
-    this.#reorderingSaid = reorderingFrom(sps);
+  /** Call for every new header. Once a stream is transcoded it stays so. */
+  onHeader(header: StreamHeader): VideoVerdict {
+    const reason =
+      header.obstacle ?? codecReason(this.#settings, this.#codec) ?? sizeReason(this.#settings, header);
+    this.#reorderingSaid = header.reordering;
     if (this.#verdict.mode !== 'transcode') {
-      if (reason !== undefined || this.#reorderingSaid === true) {
+      if (reason !== undefined || header.reordering === true) {
         this.#verdict = { mode: 'transcode', reason: reason ?? 'B-frames' };
-      } else if (this.#reorderingSaid === false) {
+      } else if (header.reordering === false) {
         this.#verdict = { mode: 'passthrough' };
       }
     }
     return this.#verdict;
   }
 
-  /** Call for every access unit, in decoding order. */
+  /** Call for every access unit, in decoding order. `nals` of H.264, [] of others. */
   onFrame(frame: { dtsUs: number; ptsUs: number; nals: readonly Uint8Array[] }): VideoVerdict {
     if (this.#verdict.mode === 'transcode') {
       return this.#verdict;
@@ -66,9 +90,17 @@ export class PassthroughDecision {
   }
 }
 
+/** Why this codec cannot pass; undefined when it can. HEVC does only where the endpoint forbids transcoding. */
+function codecReason(settings: IngressSettings['video'], codec: VideoCodec): string | undefined {
+  if (settings.targetIsLimit && codec !== settings.codec) {
+    return `${CODEC_NAMES[codec]} is not the requested ${CODEC_NAMES[settings.codec]}`;
+  }
+  return codec === 'h265' && settings.mayTranscode ? 'HEVC, which not every browser decodes' : undefined;
+}
+
 /** Why a picture of this size cannot pass; undefined when it can. */
 export function sizeReason(
-  limit: IngressSettings['video'],
+  limit: Pick<IngressSettings['video'], 'target' | 'targetIsLimit'>,
   size: { width: number; height: number },
 ): string | undefined {
   const { target, targetIsLimit } = limit;
@@ -78,22 +110,4 @@ export function sizeReason(
   return targetIsLimit && !fits
     ? `${size.width}x${size.height} is larger than the requested ${target.width}x${target.height}`
     : undefined;
-}
-
-function spsReason(sps: SpsInfo): string | undefined {
-  if (sps.chromaFormat !== '4:2:0') {
-    return `${sps.chromaFormat} chroma`;
-  }
-  if (sps.bitDepthLuma !== 8 || sps.bitDepthChroma !== 8) {
-    return `${Math.max(sps.bitDepthLuma, sps.bitDepthChroma)}-bit samples`;
-  }
-  return sps.progressive ? undefined : 'interlaced';
-}
-
-/** Undefined when the parameter set leaves it open. */
-function reorderingFrom(sps: SpsInfo): boolean | undefined {
-  if (sps.profileIdc === BASELINE || sps.pictureOrderCountType === 2) {
-    return false;
-  }
-  return sps.maxReorderFrames === undefined ? undefined : sps.maxReorderFrames > 0;
 }

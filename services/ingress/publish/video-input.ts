@@ -1,86 +1,53 @@
-import { ServiceError } from '../../base/errors.ts';
-import { SafeEmitter } from '../../base/events.ts';
+import type { SafeEmitter } from '../../base/events.ts';
 import type { VideoCodec } from '../../model/packet.ts';
-import { flvVideoBody, type FlvVideo } from '../../protocol/flv.ts';
 import { parseRtmpVideo } from '../../protocol/flv-enhanced.ts';
-import { OtherVideoPipeline } from './other-video-pipeline.ts';
+import { SideTracks } from './side-tracks.ts';
+import type { StreamHeader } from './video-bitstream.ts';
 import { VideoPipeline, type VideoPipelineEvents, type VideoPipelineOptions } from './video-pipeline.ts';
 
-const ENHANCED_FLAG = 0x80;
-const FORWARDED = ['format', 'packet', 'verdict', 'slowKeyframes', 'failed'] as const;
-
-/** Video messages of any codec, each to the pipeline for it. A room gets one picture: the first track's. */
+/** Video messages of any codec. A room gets one picture: the first track's, the others are its smaller sizes. */
 export class VideoInput {
-  readonly events: SafeEmitter<VideoPipelineEvents>;
-  readonly #options: VideoPipelineOptions;
-  readonly #h264: VideoPipeline;
-  #other: OtherVideoPipeline | undefined;
-  #codec: VideoCodec | undefined;
+  readonly #pipeline: VideoPipeline;
+  readonly #sideTracks: SideTracks;
   #trackId: number | undefined;
 
-  constructor(options: VideoPipelineOptions) {
-    this.#options = options;
-    this.events = new SafeEmitter(options.logger);
-    this.#h264 = new VideoPipeline(options);
-    this.#forward(this.#h264);
+  constructor(options: Omit<VideoPipelineOptions, 'sideTracks'>) {
+    this.#sideTracks = new SideTracks(options);
+    this.#pipeline = new VideoPipeline({ ...options, sideTracks: this.#sideTracks });
+  }
+
+  get events(): SafeEmitter<VideoPipelineEvents> {
+    return this.#pipeline.events;
   }
 
   /** As the encoder sends it; h264 until it says otherwise. */
   get codec(): VideoCodec {
-    return this.#codec ?? 'h264';
+    return this.#pipeline.codec;
   }
 
-  /** What the encoder sends; undefined before its first parameter set. */
-  get source(): { width: number; height: number; framerate?: number | undefined } | undefined {
-    return this.#other === undefined ? this.#h264.source : this.#other.source;
+  /** What the encoder sends; undefined before its first header. */
+  get source(): StreamHeader | undefined {
+    return this.#pipeline.source;
   }
 
-  /** @param dtsUs decoding time on the session clock. @throws ServiceError malformed, unimplemented. */
+  /** @param dtsUs decoding time on the session clock. @throws ServiceError as VideoPipeline.push. */
   push(dtsUs: number, body: Buffer): void {
-    if (((body[0] ?? 0) & ENHANCED_FLAG) === 0 && this.#other === undefined) {
-      this.#h264.push(dtsUs, body);
-      return;
-    }
     for (const { codec, trackId, video } of parseRtmpVideo(body)) {
       this.#trackId ??= trackId;
       if (trackId === this.#trackId) {
-        this.#take(dtsUs, codec, video);
+        this.#pipeline.push(dtsUs, codec, video);
+      } else {
+        this.#sideTracks.push(trackId, dtsUs, codec, video);
       }
     }
   }
 
   /** Frames are missing: nothing is taken before the next key frame. */
   interrupted(): void {
-    this.#h264.interrupted();
-    this.#other?.interrupted();
+    this.#pipeline.interrupted();
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#h264.close(), this.#other?.close()]);
-  }
-
-  #take(dtsUs: number, codec: VideoCodec, video: FlvVideo): void {
-    if (this.#codec !== undefined && codec !== this.#codec) {
-      throw new ServiceError(
-        'unimplemented',
-        `video codec changed from ${this.#codec} to ${codec}: stop and start the encoder to change it`,
-      );
-    }
-    this.#codec = codec;
-    if (codec !== 'h264') {
-      this.#other ??= this.#forward(new OtherVideoPipeline(codec, this.#options));
-      this.#other.push(dtsUs, video);
-    } else if (video.packet === 'config' || video.packet === 'frame') {
-      this.#h264.push(dtsUs, Buffer.concat(flvVideoBody(video)));
-    }
-  }
-
-  #forward<T extends VideoPipeline | OtherVideoPipeline>(pipeline: T): T {
-    for (const name of FORWARDED) {
-      pipeline.events.on(name, (event) => {
-        this.events.emit(name, event);
-      });
-    }
-    return pipeline;
+    await this.#pipeline.close();
   }
 }

@@ -1,9 +1,11 @@
-import type { VideoTarget } from '../../model/ingress.ts';
+import type { EncodedVideoCodec, TargetLayer, VideoTarget } from '../../model/ingress.ts';
 import type { VideoCodec } from '../../model/packet.ts';
 
 const KEYFRAME_INTERVAL_S = 2;
 /** Times have millisecond steps, so frames of exactly the wanted rate may come a little early. */
 const RATE_TOLERANCE_S = 0.004;
+/** LiveKit's: one more thread for every picture of 640x480. */
+const PIXELS_PER_THREAD = 640 * 480;
 
 /** ffmpeg 5 knows no IVF tag for HEVC, so its decoder is named. */
 const INPUT_FORMAT: Readonly<Record<VideoCodec, readonly string[]>> = {
@@ -14,24 +16,87 @@ const INPUT_FORMAT: Readonly<Record<VideoCodec, readonly string[]>> = {
   av1: ['-f', 'ivf'],
 };
 
+/** What a transcoder makes: one encoding for each layer, lowest first. */
+export type TranscodeTarget = {
+  codec: EncodedVideoCodec;
+  framerate: number;
+  layers: readonly TargetLayer[];
+};
+
 /**
- * FLV (H.264) or IVF (all others) in, FLV out: containers that we read and write ourselves, with timestamps.
- * One decoder thread, since frame threads each hold a frame back; sliced encoding (zerolatency) uses the others.
- * Interlaced pictures are woven together, surplus frames left out, larger ones scaled down, sizes made even.
+ * FLV (H.264) or IVF (all others) in; out for each layer FLV (H.264) or IVF (VP8) on a pipe of its own, stdout first:
+ * containers that we read and write ourselves, with timestamps. One decoder thread, since frame threads each hold a
+ * frame back; sliced encoding (zerolatency) uses the others. Interlaced pictures are woven together, surplus frames
+ * left out; every layer is scaled from the one above it.
  */
-export function videoTranscodeArgs(target: VideoTarget, codec: VideoCodec = 'h264'): string[] {
+export function videoTranscodeArgs(target: TranscodeTarget, codec: VideoCodec = 'h264'): string[] {
+  const highestFirst = target.layers.map((layer, index) => ({ layer, index })).reverse();
   return [
     ...['-v', 'error', '-threads', '1', '-probesize', '32', '-analyzeduration', '0', '-copyts'],
-    ...[...INPUT_FORMAT[codec], '-i', 'pipe:0', '-map', '0:v:0', '-vsync', '0'],
-    ...videoFilterArgs(target),
-    ...videoEncoderArgs(target),
-    // IVF tells no frame rate, and x264 would share the bits out over a million frames a second.
-    ...(codec === 'h264' ? [] : ['-x264-params', `fps=${target.framerate}`]),
-    ...['-avoid_negative_ts', 'disabled', '-f', 'flv', '-flvflags', 'no_duration_filesize'],
-    ...['-flush_packets', '1', 'pipe:1'],
+    ...[...INPUT_FORMAT[codec], '-i', 'pipe:0'],
+    ...['-filter_complex', layerFilters(target, highestFirst)],
+    ...highestFirst.flatMap(({ layer, index }) => [
+      ...['-map', `[l${index}]`, '-vsync', '0', ...layerEncoderArgs(target, layer, codec !== 'h264')],
+      ...['-avoid_negative_ts', 'disabled', ...CONTAINER[target.codec]],
+      ...['-flush_packets', '1', outputPipe(index)],
+    ]),
   ];
 }
 
+const CONTAINER: Readonly<Record<EncodedVideoCodec, readonly string[]>> = {
+  h264: ['-f', 'flv', '-flvflags', 'no_duration_filesize'],
+  vp8: ['-f', 'ivf'],
+};
+
+/** Where the layer with this index comes out. */
+function outputPipe(index: number): string {
+  return index === 0 ? 'pipe:1' : `pipe:${index + 2}`;
+}
+
+function layerFilters(
+  { framerate }: TranscodeTarget,
+  highestFirst: readonly { layer: TargetLayer; index: number }[],
+): string {
+  return highestFirst
+    .map(({ layer: { width, height }, index }, position) => {
+      const input = position === 0 ? `[0:v:0]${rateFilters(framerate)},` : `[s${index}]`;
+      const scaled = `${input}scale=w=${width}:h=${height},format=yuv420p`;
+      return index === 0 ? `${scaled}[l${index}]` : `${scaled},split[l${index}][s${index - 1}]`;
+    })
+    .join(';');
+}
+
+function rateFilters(framerate: number): string {
+  const minStepS = (1 / framerate - RATE_TOLERANCE_S).toFixed(4);
+  return `yadif=deint=interlaced,select='isnan(prev_selected_t)+gte(t-prev_selected_t,${minStepS})'`;
+}
+
+/** @param fromIvf IVF tells no frame rate, and x264 would share the bits out over a million frames a second. */
+function layerEncoderArgs(
+  { codec, framerate }: TranscodeTarget,
+  layer: TargetLayer,
+  fromIvf: boolean,
+): string[] {
+  const threads = Math.min(8, Math.ceil((layer.width * layer.height) / PIXELS_PER_THREAD));
+  switch (codec) {
+    case 'h264':
+      return [
+        ...['-threads', String(threads), ...videoEncoderArgs(layer)],
+        ...(fromIvf ? ['-x264-params', `fps=${framerate}`] : []),
+      ];
+    case 'vp8': {
+      const rate = `${layer.bitrateKbps}k`;
+      return [
+        ...['-threads', String(threads), '-c:v', 'libvpx', '-deadline', 'realtime', '-cpu-used', '-6'],
+        ...['-lag-in-frames', '0', '-auto-alt-ref', '0', '-enc_time_base', '1:1000'],
+        ...['-b:v', rate, '-minrate', rate, '-maxrate', rate, '-bufsize', rate],
+        ...KEYFRAMES,
+      ];
+    }
+  }
+}
+
+/** For a source whose size is not known: scaled into the target, which is turned with it, to even sides. */
 export function videoFilterArgs({ width, height, framerate }: VideoTarget): string[] {
   const longSide = Math.max(width, height);
   const shortSide = Math.min(width, height);
@@ -39,20 +104,16 @@ export function videoFilterArgs({ width, height, framerate }: VideoTarget): stri
   const boxHeight = `if(gte(iw,ih),${shortSide},${longSide})`;
   const factor = `min(1,min(${boxWidth}/iw,${boxHeight}/ih))`;
   const even = (side: string): string => `'2*trunc(${side}*${factor}/2)'`;
-  const minStepS = (1 / framerate - RATE_TOLERANCE_S).toFixed(4);
-  const filters = [
-    'yadif=deint=interlaced',
-    `select='isnan(prev_selected_t)+gte(t-prev_selected_t,${minStepS})'`,
-    `scale=w=${even('iw')}:h=${even('ih')}`,
-    'format=yuv420p',
-  ];
-  return ['-vf', filters.join(',')];
+  return ['-vf', `${rateFilters(framerate)},scale=w=${even('iw')}:h=${even('ih')},format=yuv420p`];
 }
 
-export function videoEncoderArgs({ bitrateKbps }: VideoTarget): string[] {
+const KEYFRAMES = ['-force_key_frames', `expr:gte(t,n_forced*${KEYFRAME_INTERVAL_S})`];
+
+/** H.264 as every browser takes it. */
+export function videoEncoderArgs({ bitrateKbps }: Pick<VideoTarget, 'bitrateKbps'>): string[] {
   return [
     ...['-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'zerolatency', '-profile:v', 'baseline'],
     ...['-b:v', `${bitrateKbps}k`, '-maxrate', `${bitrateKbps}k`, '-bufsize', `${bitrateKbps}k`],
-    ...['-force_key_frames', `expr:gte(t,n_forced*${KEYFRAME_INTERVAL_S})`],
+    ...KEYFRAMES,
   ];
 }

@@ -5,22 +5,15 @@ import { buildAvcConfig } from '../../media/codecs/h264-avcc.ts';
 import { joinLengthPrefixed } from '../../media/codecs/h264.ts';
 import { ivfFrame, ivfHeader } from '../../media/ffmpeg/ivf.ts';
 import { exitError, spawnFfmpeg, type FfmpegProcess } from '../../media/ffmpeg/run.ts';
-import type { VideoTarget } from '../../model/ingress.ts';
 import type { VideoCodec } from '../../model/packet.ts';
-import {
-  FLV_TAG,
-  flvFileHeader,
-  FlvReader,
-  flvTag,
-  flvVideoBody,
-  parseFlvVideo,
-} from '../../protocol/flv.ts';
-import { AccessUnitAssembler, type AccessUnit } from './access-unit-assembler.ts';
-import { videoTranscodeArgs } from './video-transcoder-args.ts';
+import { FLV_TAG, flvFileHeader, flvTag, flvVideoBody } from '../../protocol/flv.ts';
+import { createEncodedOutput, type EncodedFrame } from './encoded-output.ts';
+import { videoTranscodeArgs, type TranscodeTarget } from './video-transcoder-args.ts';
+import type { SourceFrame } from './video-bitstream.ts';
 
 export type VideoTranscoderOptions = {
   ffmpegPath: string;
-  target: VideoTarget;
+  target: TranscodeTarget;
   logger: Logger;
 } & VideoTranscoderInput;
 
@@ -31,25 +24,23 @@ export type VideoTranscoderInput =
   | { codec: Exclude<VideoCodec, 'h264'>; width: number; height: number };
 
 export type VideoTranscoderEvents = {
-  frame: { ptsUs: number; unit: AccessUnit; sps: Uint8Array };
+  /** `index` of the target's layer. */
+  frame: EncodedFrame & { index: number };
   /** Last event; `error` when ffmpeg ended by itself. */
   closed: { error?: Error };
 };
-
-type Frame = { dtsUs: number; ptsUs: number; unit: AccessUnit };
 
 const MAX_BACKLOG_BYTES = 8_000_000;
 const CLOSE_TIMEOUT_MS = 3_000;
 
 /**
- * Turns any video into constrained-to-baseline H.264 without reordering, through one ffmpeg child, about a frame
- * behind its input. When ffmpeg cannot keep up, frames are left out up to the next key frame: the delay is bounded.
+ * Turns any video into constrained-to-baseline H.264 or VP8 without reordering, in one or more sizes, through one
+ * ffmpeg child, about a frame behind its input. When ffmpeg cannot keep up, frames are left out up to the next key
+ * frame: the delay is bounded.
  */
 export class VideoTranscoder {
   readonly events: SafeEmitter<VideoTranscoderEvents>;
   readonly #process: FfmpegProcess;
-  readonly #reader = new FlvReader();
-  readonly #assembler = new AccessUnitAssembler();
   readonly #done: Promise<void>;
   readonly #container: 'flv' | 'ivf';
   #baseUs: number | undefined;
@@ -59,17 +50,22 @@ export class VideoTranscoder {
   #droppedFrames = 0;
 
   constructor(options: VideoTranscoderOptions) {
-    this.events = new SafeEmitter(options.logger);
+    const { ffmpegPath, target, logger } = options;
+    this.events = new SafeEmitter(logger);
     this.#container = 'codec' in options ? 'ivf' : 'flv';
     this.#process = spawnFfmpeg({
-      ffmpegPath: options.ffmpegPath,
-      args: videoTranscodeArgs(options.target, 'codec' in options ? options.codec : 'h264'),
-      logger: options.logger,
+      ffmpegPath,
+      args: videoTranscodeArgs(target, 'codec' in options ? options.codec : 'h264'),
+      extraOutputs: target.layers.length - 1,
+      logger,
     });
     this.#process.stdin.write(streamHeader(options));
-    this.#process.stdout.on('data', (bytes: Buffer) => {
-      this.#onOutput(bytes);
-    });
+    for (const [index, stream] of this.#process.outputs.entries()) {
+      const read = createEncodedOutput(target.codec);
+      stream.on('data', (bytes: Buffer) => {
+        this.#onOutput(index, () => read(bytes));
+      });
+    }
     this.#done = this.#process.exited.then((exit) => {
       const error = this.#failure ?? exitError(exit, 'video transcoding');
       const early = new ServiceError('internal', 'video transcoding: ffmpeg ended before its input did');
@@ -83,13 +79,13 @@ export class VideoTranscoder {
   }
 
   /** One access unit in decoding order; starts with a key frame. Never blocks. */
-  write(frame: Frame): void {
+  write(frame: SourceFrame): void {
     const { stdin } = this.#process;
     if (this.#closing || stdin.destroyed) {
       return;
     }
     const behind = stdin.writableLength > MAX_BACKLOG_BYTES;
-    this.#waitsForKey = behind || (this.#waitsForKey && !frame.unit.key);
+    this.#waitsForKey = behind || (this.#waitsForKey && !frame.key);
     if (this.#waitsForKey) {
       this.#droppedFrames++;
       return;
@@ -97,18 +93,17 @@ export class VideoTranscoder {
     stdin.write(this.#container === 'flv' ? this.#flvTag(frame) : this.#ivfFrame(frame));
   }
 
-  #flvTag({ dtsUs, ptsUs, unit }: Frame): Buffer {
+  #flvTag({ dtsUs, ptsUs, key, nals }: SourceFrame): Buffer {
     this.#baseUs ??= dtsUs;
     const compositionMs = Math.round((ptsUs - dtsUs) / 1000);
-    const data = joinLengthPrefixed(unit.nals);
-    const body = flvVideoBody({ packet: 'frame', key: unit.key, compositionMs, data });
+    const body = flvVideoBody({ packet: 'frame', key, compositionMs, data: joinLengthPrefixed(nals) });
     return flvTag(FLV_TAG.video, Math.round((dtsUs - this.#baseUs) / 1000), body);
   }
 
   /** Pictures shown before the first key frame cannot be decoded. */
-  #ivfFrame({ ptsUs, unit }: Frame): Buffer {
+  #ivfFrame({ ptsUs, data }: SourceFrame): Buffer {
     this.#baseUs ??= ptsUs;
-    return ptsUs < this.#baseUs ? Buffer.alloc(0) : ivfFrame(ptsUs - this.#baseUs, unit.data);
+    return ptsUs < this.#baseUs ? Buffer.alloc(0) : ivfFrame(ptsUs - this.#baseUs, data);
   }
 
   /** Ends ffmpeg; what it still holds is given out first. Idempotent. */
@@ -123,30 +118,17 @@ export class VideoTranscoder {
     return this.#done;
   }
 
-  #onOutput(bytes: Buffer): void {
+  #onOutput(index: number, read: () => EncodedFrame[]): void {
     if (this.#failure !== undefined) {
       return;
     }
     try {
-      for (const tag of this.#reader.push(bytes)) {
-        const video = tag.typeId === FLV_TAG.video ? parseFlvVideo(tag.body) : undefined;
-        if (video?.packet === 'config') {
-          this.#assembler.configure(video.data);
-        } else if (video?.packet === 'frame') {
-          this.#emit(tag.timestampMs + video.compositionMs, video.data);
-        }
+      for (const frame of read()) {
+        this.events.emit('frame', { ...frame, ptsUs: frame.ptsUs + (this.#baseUs ?? 0), index });
       }
     } catch (error) {
       this.#failure = ServiceError.from(error);
       void this.#process.kill();
-    }
-  }
-
-  #emit(ptsMs: number, data: Buffer): void {
-    const unit = this.#assembler.assemble(data);
-    const { sps } = this.#assembler;
-    if (unit !== undefined && sps !== undefined) {
-      this.events.emit('frame', { ptsUs: ptsMs * 1000 + (this.#baseUs ?? 0), unit, sps });
     }
   }
 }

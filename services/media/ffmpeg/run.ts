@@ -19,6 +19,8 @@ export type FfmpegProcess = {
   readonly stdout: Readable;
   /** The process is gone; what it wrote last may still be unread. Never rejects. */
   readonly ended: Promise<void>;
+  /** stdout, and the further outputs `pipe:3`, `pipe:4`, …. */
+  readonly outputs: readonly Readable[];
   /** Settles once, after the streams are closed; never rejects. */
   readonly exited: Promise<FfmpegExit>;
   stderrTail(): string;
@@ -33,6 +35,8 @@ export type SpawnFfmpegOptions = {
   /** Aborting kills the process. */
   signal?: AbortSignal;
   cwd?: string;
+  /** Pipes to read from beside stdout. */
+  extraOutputs?: number;
   /** Added to the environment of this process. */
   env?: Readonly<Record<string, string>>;
 };
@@ -47,7 +51,12 @@ const DEFAULT_GRACE_MS = 2_000;
 export function spawnFfmpeg(options: SpawnFfmpegOptions): FfmpegProcess {
   const { logger } = options;
   const child = spawn(options.ffmpegPath, ['-hide_banner', '-nostats', ...options.args], {
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio: [
+      'pipe',
+      'pipe',
+      'pipe',
+      ...Array.from({ length: options.extraOutputs ?? 0 }, () => 'pipe' as const),
+    ],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     ...(options.env === undefined ? {} : { env: { ...process.env, ...options.env } }),
   });
@@ -98,6 +107,7 @@ export function spawnFfmpeg(options: SpawnFfmpegOptions): FfmpegProcess {
     stdin: child.stdin,
     stdout: child.stdout,
     ended,
+    outputs: [child.stdout, ...(child.stdio.slice(3) as Readable[])],
     exited,
     stderrTail: () => redactText(tail.text()),
     kill,

@@ -88,15 +88,26 @@ describe('ingress API', () => {
       'invalid video parameters: video layers do not have increasing height/width with increasing quality',
     ],
     [
-      'transcoding switched off',
-      { ...PUBLISHER, enable_transcoding: false },
-      'invalid transcoding bypass configuration: bypassing transcoding impossible with selected input type',
+      'video options without transcoding',
+      { ...PUBLISHER, enable_transcoding: false, video: { preset: 'H264_720P_30FPS_1_LAYER' } },
+      'invalid transcoding bypass configuration: video encoding options must be empty if transcoding is disabled',
+    ],
+    [
+      'audio options without transcoding',
+      { ...PUBLISHER, enable_transcoding: false, audio: { preset: 'OPUS_MONO_64KBS' } },
+      'invalid transcoding bypass configuration: audio encoding options must be empty if transcoding is disabled',
     ],
   ])('refuses %s in LiveKit’s words', async (_name, body, message) => {
     expect(await call('CreateIngress', body)).toEqual({
       status: 400,
       json: { code: 'invalid_argument', msg: message },
     });
+  });
+
+  it('makes RTMP endpoints that only pass through', async () => {
+    const { status, json } = await call('CreateIngress', { ...PUBLISHER, enable_transcoding: false });
+    expect(status).toBe(200);
+    expect(json).toMatchObject({ enable_transcoding: false, bypass_transcoding: true });
   });
 
   it('makes WHIP endpoints, which are not transcoded by default', async () => {

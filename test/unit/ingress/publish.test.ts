@@ -4,14 +4,15 @@ import { createLogger } from '../../../services/base/logger.ts';
 import { buildAvcConfig } from '../../../services/media/codecs/h264-avcc.ts';
 import { joinLengthPrefixed, splitAnnexB } from '../../../services/media/codecs/h264.ts';
 import { parseSps, type SpsInfo } from '../../../services/media/codecs/h264-sps.ts';
-import { DEFAULT_VIDEO_TARGET, type IngressSettings } from '../../../services/model/ingress.ts';
+import type { IngressSettings, VideoTarget } from '../../../services/model/ingress.ts';
 import type { EncodedPacket } from '../../../services/model/packet.ts';
-import { flvVideoBody } from '../../../services/protocol/flv.ts';
+import type { FlvVideo } from '../../../services/protocol/flv.ts';
 import { AccessUnitAssembler } from '../../../services/ingress/publish/access-unit-assembler.ts';
 import { EncoderClock, MonotonicTime } from '../../../services/ingress/publish/encoder-clock.ts';
 import { PassthroughDecision } from '../../../services/ingress/publish/passthrough-decision.ts';
 import { PublishedTrack } from '../../../services/ingress/publish/published-track.ts';
 import { VideoPipeline } from '../../../services/ingress/publish/video-pipeline.ts';
+import { h264Header } from '../../../services/ingress/publish/h264-bitstream.ts';
 import { videoTranscodeArgs } from '../../../services/ingress/publish/video-transcoder-args.ts';
 import { SPS } from '../../support/h264-samples.ts';
 
@@ -22,11 +23,15 @@ const P_SLICE = nal(0x41, 0x9a, 0x24);
 const B_SLICE = nal(0x01, 0x9e, 0x24);
 const SEI = nal(0x06, 0x05, 0x01, 0x80);
 const AUD = nal(0x09, 0xf0);
+const HD: VideoTarget = { width: 1280, height: 720, framerate: 30, bitrateKbps: 1_900 };
 const VIDEO: IngressSettings['video'] = {
   name: '',
   source: 'unknown',
-  target: DEFAULT_VIDEO_TARGET,
+  target: HD,
+  layers: [HD],
+  codec: 'h264',
   targetIsLimit: false,
+  mayTranscode: true,
 };
 
 describe('encoder clock', () => {
@@ -158,17 +163,19 @@ describe('passthrough decision', () => {
     ['10 bit', SPS.high10, { mode: 'transcode', reason: '10-bit samples' }],
     ['interlaced', SPS.interlaced, { mode: 'transcode', reason: 'interlaced' }],
   ])('%s is told by the parameter set', (_case, sps, expected) => {
-    expect(new PassthroughDecision(VIDEO).onSps(parseSps(sps))).toEqual(expected);
+    expect(new PassthroughDecision(VIDEO).onHeader(h264Header(parseSps(sps)))).toEqual(expected);
   });
 
   test('high profile whose parameter set rules reordering out passes', () => {
     const decision = new PassthroughDecision(VIDEO);
-    expect(decision.onSps(unsaid({ profileIdc: 100, maxReorderFrames: 0 })).mode).toBe('passthrough');
+    expect(decision.onHeader(h264Header(unsaid({ profileIdc: 100, maxReorderFrames: 0 }))).mode).toBe(
+      'passthrough',
+    );
   });
 
   test('left open, four frames in order pass; a constant composition offset is no reordering', () => {
     const decision = new PassthroughDecision(VIDEO);
-    expect(decision.onSps(unsaid()).mode).toBe('undecided');
+    expect(decision.onHeader(h264Header(unsaid())).mode).toBe('undecided');
     expect(
       frames(decision, [
         [0, 66],
@@ -181,7 +188,7 @@ describe('passthrough decision', () => {
 
   test('left open, reordered times or a B slice mean transcoding', () => {
     const byTime = new PassthroughDecision(VIDEO);
-    byTime.onSps(unsaid());
+    byTime.onHeader(h264Header(unsaid()));
     expect(
       frames(byTime, [
         [0, 66],
@@ -190,13 +197,13 @@ describe('passthrough decision', () => {
       ]).at(-1),
     ).toBe('B-frames');
     const bySlice = new PassthroughDecision(VIDEO);
-    bySlice.onSps(unsaid());
+    bySlice.onHeader(h264Header(unsaid()));
     expect(frames(bySlice, [[0, 0]], B_SLICE)).toEqual(['B-frames']);
   });
 
   test('a parameter set that lies is found out by the times; a clock that goes back is none of that', () => {
     const lying = new PassthroughDecision(VIDEO);
-    lying.onSps(parseSps(SPS.baseline));
+    lying.onHeader(h264Header(parseSps(SPS.baseline)));
     expect(
       frames(lying, [
         [0, 0],
@@ -205,7 +212,7 @@ describe('passthrough decision', () => {
       ]),
     ).toEqual(['passthrough', 'passthrough', 'B-frames']);
     const restarted = new PassthroughDecision(VIDEO);
-    restarted.onSps(parseSps(SPS.baseline));
+    restarted.onHeader(h264Header(parseSps(SPS.baseline)));
     expect(
       frames(restarted, [
         [500, 500],
@@ -216,9 +223,9 @@ describe('passthrough decision', () => {
   });
 
   test('a requested size is a limit, either way up', () => {
-    const target = { ...DEFAULT_VIDEO_TARGET, width: 640, height: 360 };
+    const target = { ...HD, width: 640, height: 360 };
     const decision = new PassthroughDecision({ ...VIDEO, target, targetIsLimit: true });
-    expect(decision.onSps(parseSps(SPS.baseline))).toEqual({
+    expect(decision.onHeader(h264Header(parseSps(SPS.baseline)))).toEqual({
       mode: 'transcode',
       reason: '642x362 is larger than the requested 640x360',
     });
@@ -227,16 +234,21 @@ describe('passthrough decision', () => {
       target: { ...target, width: 362, height: 642 },
       targetIsLimit: true,
     });
-    expect(portrait.onSps(parseSps(SPS.baseline)).mode).toBe('passthrough');
+    expect(portrait.onHeader(h264Header(parseSps(SPS.baseline))).mode).toBe('passthrough');
   });
 });
 
 describe('video pipeline', () => {
-  const config = (sps: Uint8Array): Buffer =>
-    body({ packet: 'config', data: Buffer.from(buildAvcConfig([sps], [PPS])) });
-  const frame = (...nals: Uint8Array[]): Buffer =>
-    body({ packet: 'frame', key: false, compositionMs: 0, data: joinLengthPrefixed(nals) });
-  const body = (video: Parameters<typeof flvVideoBody>[0]): Buffer => Buffer.concat(flvVideoBody(video));
+  const config = (sps: Uint8Array): FlvVideo => ({
+    packet: 'config',
+    data: Buffer.from(buildAvcConfig([sps], [PPS])),
+  });
+  const frame = (...nals: Uint8Array[]): FlvVideo => ({
+    packet: 'frame',
+    key: false,
+    compositionMs: 0,
+    data: joinLengthPrefixed(nals),
+  });
 
   function pipeline(): {
     video: VideoPipeline;
@@ -260,11 +272,11 @@ describe('video pipeline', () => {
 
   test('frames before the first key frame and before the sequence header are left out', () => {
     const { video, packets, formats, verdicts } = pipeline();
-    video.push(0, frame(IDR));
-    video.push(1_000, config(SPS.baseline));
-    video.push(2_000, frame(P_SLICE));
-    video.push(3_000, frame(IDR));
-    video.push(4_000, frame(P_SLICE));
+    video.push(0, 'h264', frame(IDR));
+    video.push(1_000, 'h264', config(SPS.baseline));
+    video.push(2_000, 'h264', frame(P_SLICE));
+    video.push(3_000, 'h264', frame(IDR));
+    video.push(4_000, 'h264', frame(P_SLICE));
     expect(packets.map(({ ptsUs, key }) => [ptsUs, key])).toEqual([
       [3_000, true],
       [4_000, false],
@@ -275,10 +287,10 @@ describe('video pipeline', () => {
 
   test('B-frames that show up late pass until the next key frame, in rising time, and are transcoded from there', () => {
     const { video, packets, verdicts } = pipeline();
-    video.push(0, config(SPS.baseline));
+    video.push(0, 'h264', config(SPS.baseline));
     const at = (dtsMs: number, compositionMs: number, unit: Uint8Array): void => {
       const data = joinLengthPrefixed([unit]);
-      video.push(dtsMs * 1_000, body({ packet: 'frame', key: false, compositionMs, data }));
+      video.push(dtsMs * 1_000, 'h264', { packet: 'frame', key: false, compositionMs, data });
     };
     at(0, 0, IDR);
     at(33, 66, P_SLICE);
@@ -294,18 +306,20 @@ describe('video pipeline', () => {
 
   test('a second, equal sequence header changes nothing; a lying one ends the session', () => {
     const { video, packets } = pipeline();
-    video.push(0, config(SPS.baseline));
-    video.push(0, config(SPS.baseline));
-    video.push(0, frame(IDR));
+    video.push(0, 'h264', config(SPS.baseline));
+    video.push(0, 'h264', config(SPS.baseline));
+    video.push(0, 'h264', frame(IDR));
     expect(packets).toHaveLength(1);
     expect(() => {
-      video.push(0, body({ packet: 'config', data: Buffer.from([1, 66, 0, 30, 0xff, 0xe1, 0xff]) }));
+      video.push(0, 'h264', { packet: 'config', data: Buffer.from([1, 66, 0, 30, 0xff, 0xe1, 0xff]) });
     }).toThrow('avcC');
     expect(() => {
-      video.push(
-        0,
-        body({ packet: 'frame', key: true, compositionMs: 0, data: Buffer.from([0, 0, 9, 9, 1]) }),
-      );
+      video.push(0, 'h264', {
+        packet: 'frame',
+        key: true,
+        compositionMs: 0,
+        data: Buffer.from([0, 0, 9, 9, 1]),
+      });
     }).toThrow('longer than');
   });
 
@@ -316,8 +330,8 @@ describe('video pipeline', () => {
         resolve(error);
       });
     });
-    video.push(0, config(SPS.mainWithBFrames));
-    video.push(0, frame(IDR));
+    video.push(0, 'h264', config(SPS.mainWithBFrames));
+    video.push(0, 'h264', frame(IDR));
     expect(verdicts).toEqual([{ mode: 'transcode', reason: 'B-frames' }]);
     expect((await failed).message).toContain('video transcoding');
     await video.close();
@@ -373,9 +387,16 @@ describe('published track', () => {
   });
 });
 
-test('the transcoder never enlarges, keeps the shape, and makes sizes even', () => {
-  const args = videoTranscodeArgs({ width: 1280, height: 720, framerate: 30, bitrateKbps: 1_900 });
-  expect(args.at(args.indexOf('-b:v') + 1)).toBe('1900k');
+test('the transcoder encodes every layer from the one above, each to a pipe of its own', () => {
+  const layers = [
+    { width: 320, height: 180, bitrateKbps: 237 },
+    { width: 640, height: 360, bitrateKbps: 671 },
+  ];
+  const args = videoTranscodeArgs({ codec: 'h264', framerate: 30, layers });
+  expect(args.filter((_, index) => args[index - 1] === '-b:v')).toEqual(['671k', '237k']);
+  expect(args.filter((arg) => arg.startsWith('pipe:'))).toEqual(['pipe:0', 'pipe:3', 'pipe:1']);
   expect(args.at(args.indexOf('-profile:v') + 1)).toBe('baseline');
-  expect(args.at(args.indexOf('-vf') + 1)).toContain('min(1,');
+  expect(args.at(args.indexOf('-filter_complex') + 1)).toMatch(
+    /\[0:v:0\].*w=640:h=360.*\[s0\]scale=w=320:h=180/,
+  );
 });

@@ -24,7 +24,14 @@ test("an endpoint without options gets LiveKit's defaults, and larger pictures m
       name: '',
       source: 'unknown',
       target: { width: 1280, height: 720, framerate: 30, bitrateKbps: 1_900 },
+      layers: [
+        { width: 320, height: 180, bitrateKbps: 237 },
+        { width: 640, height: 360, bitrateKbps: 671 },
+        { width: 1280, height: 720, bitrateKbps: 1_900 },
+      ],
+      codec: 'h264',
       targetIsLimit: false,
+      mayTranscode: true,
     },
   });
 });
@@ -41,7 +48,7 @@ test('every preset has its top layer', () => {
   });
 });
 
-test('the largest of the own layers counts; a bitrate left out follows from size and rate', () => {
+test('own layers, lowest first; a bitrate left out follows from size and rate', () => {
   const { video } = settings({
     video: {
       name: 'desk',
@@ -62,6 +69,7 @@ test('the largest of the own layers counts; a bitrate left out follows from size
     name: 'desk',
     source: 'screen_share',
     target: { width: 1920, height: 1080, framerate: 15, bitrateKbps: Math.round(3_500 * 0.5 ** 0.75) },
+    layers: [{ width: 320, bitrateKbps: 142 }, { width: 1920 }],
   });
 });
 
@@ -80,6 +88,17 @@ test('audio options', () => {
 
 test('what cannot be published says why', () => {
   expect(() => settings({ roomName: '' })).toThrow('no room name');
+});
+
+test("VP8 is encoded where it is asked for; options without layers get LiveKit's three", () => {
   const value = { videoCodec: VideoCodec.VP8 };
-  expect(() => settings({ video: { encodingOptions: { case: 'options', value } } })).toThrow('VP8');
+  expect(settings({ video: { encodingOptions: { case: 'options', value } } }).video).toMatchObject({
+    codec: 'vp8',
+    target: { width: 1280, height: 720, framerate: 30, bitrateKbps: 1_700 },
+    layers: [{ width: 320 }, { width: 640 }, { width: 1280 }],
+  });
+});
+
+test('nothing is transcoded where that is forbidden', () => {
+  expect(settings({ enableTranscoding: false }).video.mayTranscode).toBe(false);
 });

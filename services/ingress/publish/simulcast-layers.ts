@@ -1,0 +1,50 @@
+import type { TargetLayer } from '../../model/ingress.ts';
+
+type Size = { width: number; height: number };
+
+/**
+ * The layers a picture of this size is sent in, lowest first. As LiveKit does it: none is larger than the picture, and
+ * what is above the first layer that reaches its size is left out.
+ */
+export function fitLayers(layers: readonly TargetLayer[], source: Size): TargetLayer[] {
+  const fitted: TargetLayer[] = [];
+  const whole = { width: even(source.width), height: even(source.height) };
+  for (const layer of layers) {
+    const size = fitSize(layer, source);
+    fitted.push({ ...size, bitrateKbps: layer.bitrateKbps });
+    if (size.width >= whole.width && size.height >= whole.height) {
+      break;
+    }
+  }
+  return fitted;
+}
+
+/** As fitLayers, with exactly `count` layers: those of a track that goes on with another picture size. */
+export function fitLayerCount(layers: readonly TargetLayer[], source: Size, count: number): TargetLayer[] {
+  const fitted = fitLayers(layers, source).slice(-count);
+  for (let lowest = fitted[0]; lowest !== undefined && fitted.length < count; lowest = fitted[0]) {
+    const { width, height, bitrateKbps } = lowest;
+    fitted.unshift({
+      width: even(width / 2),
+      height: even(height / 2),
+      bitrateKbps: Math.ceil(bitrateKbps * 0.25 ** 0.75),
+    });
+  }
+  return fitted;
+}
+
+/** The largest even size within the box, turned with the picture, that keeps its shape. */
+function fitSize(box: Size, source: Size): Size {
+  const isPortrait = source.height > source.width;
+  const [long, short] = [Math.max(box.width, box.height), Math.min(box.width, box.height)];
+  const factor = Math.min(
+    1,
+    (isPortrait ? short : long) / source.width,
+    (isPortrait ? long : short) / source.height,
+  );
+  return { width: even(source.width * factor), height: even(source.height * factor) };
+}
+
+function even(side: number): number {
+  return Math.max(2, 2 * Math.floor(side / 2 + 1e-6));
+}
