@@ -46,6 +46,10 @@ export async function startServerPart(options: ServerPartOptions): Promise<{ sfu
         bindAddress: mediaBindAddress(config),
         advertiseAddresses: advertisedAddresses(config),
       },
+      iceServers: {
+        stunServers: config.rtc.stun_servers,
+        turnServers: config.rtc.turn_servers.map(({ ttl, ...server }) => ({ ...server, ttlS: ttl })),
+      },
       room: {
         autoCreate: config.room.auto_create,
         emptyTimeoutS: config.room.empty_timeout,

@@ -2,6 +2,7 @@ import {
   ClientConfigSetting,
   ClientConfiguration,
   Codec,
+  ICEServer,
   JoinResponse,
   ReconnectResponse,
   ServerInfo,
@@ -10,6 +11,7 @@ import {
   type Room,
 } from '@livekit/protocol';
 import { ENABLED_CODECS } from '../model/room.ts';
+import type { IceServer } from '../protocol/ice-servers.ts';
 import { SIGNAL_COMPATIBILITY } from '../protocol/signal.ts';
 
 /** How often clients ping, and how long they wait before they reconnect. */
@@ -22,6 +24,7 @@ export function joinResponse(facts: {
   participant: ParticipantInfo;
   others: ParticipantInfo[];
   nodeId: string;
+  iceServers: readonly IceServer[];
   sifTrailer: Uint8Array;
 }): JoinResponse {
   return new JoinResponse({
@@ -36,18 +39,28 @@ export function joinResponse(facts: {
     pingInterval: PING_INTERVAL_S,
     pingTimeout: PING_TIMEOUT_S,
     enabledPublishCodecs: ENABLED_CODECS.map((mime) => new Codec({ mime })),
+    iceServers: facts.iceServers.map(iceServerToWire),
     sifTrailer: facts.sifTrailer,
     clientConfiguration: clientConfiguration(),
   });
 }
 
 /** The first message of a resumed session; the client repeats reliable data after `lastMessageSequence`. */
-export function reconnectResponse(nodeId: string, lastMessageSequence: number): ReconnectResponse {
+export function reconnectResponse(facts: {
+  nodeId: string;
+  iceServers: readonly IceServer[];
+  lastMessageSequence: number;
+}): ReconnectResponse {
   return new ReconnectResponse({
-    serverInfo: serverInfo(nodeId),
+    serverInfo: serverInfo(facts.nodeId),
     clientConfiguration: clientConfiguration(),
-    lastMessageSeq: lastMessageSequence,
+    iceServers: facts.iceServers.map(iceServerToWire),
+    lastMessageSeq: facts.lastMessageSequence,
   });
+}
+
+function iceServerToWire({ urls, username, credential }: IceServer): ICEServer {
+  return new ICEServer({ urls: [...urls], username, credential });
 }
 
 function serverInfo(nodeId: string): ServerInfo {

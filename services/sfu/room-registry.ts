@@ -2,6 +2,7 @@ import { DisconnectReason } from '@livekit/protocol';
 import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { isRelayRoom, ROOM_DEFAULTS, roomProblem, type RoomSettings } from '../model/room.ts';
+import type { IceServer } from '../protocol/ice-servers.ts';
 import type { PeerTransport, TransportOptions } from './media-types.ts';
 import type { OnRoomEvent } from './room-news.ts';
 import { RoomSession } from './room-session.ts';
@@ -25,6 +26,7 @@ export class RoomRegistry {
   readonly #logger: Logger;
   readonly #defaults: RoomDefaults;
   readonly #issueToken: IssueToken;
+  readonly #iceServers: (identity: string) => IceServer[];
   readonly #onEvent: OnRoomEvent;
   readonly #createTransport: (options: TransportOptions) => PeerTransport;
 
@@ -34,10 +36,12 @@ export class RoomRegistry {
     defaults: RoomDefaults;
     createTransport: (options: TransportOptions) => PeerTransport;
     issueToken: IssueToken;
+    iceServers?: (identity: string) => IceServer[];
     onEvent?: OnRoomEvent;
   }) {
     this.#onEvent = options.onEvent ?? (() => undefined);
     this.#issueToken = options.issueToken;
+    this.#iceServers = options.iceServers ?? (() => []);
     this.#nodeId = options.nodeId;
     this.#logger = options.logger;
     this.#defaults = options.defaults;
@@ -85,6 +89,7 @@ export class RoomRegistry {
       nodeId: this.#nodeId,
       createTransport: this.#createTransport,
       issueToken: this.#issueToken,
+      iceServers: this.#iceServers,
       logger: this.#logger,
       onEvent: isRelay ? () => undefined : this.#onEvent,
       onClosed: (closed) => {

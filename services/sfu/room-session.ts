@@ -13,6 +13,7 @@ import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { isDependent } from '../model/participant.ts';
 import { ENABLED_CODECS, type RoomSettings } from '../model/room.ts';
+import type { IceServer } from '../protocol/ice-servers.ts';
 import type { SignalMessage } from '../protocol/signal.ts';
 import { isAddressedTo, type DataReliability, type RelayedData } from './data-relay.ts';
 import { joinResponse, reconnectResponse } from './join-messages.ts';
@@ -31,6 +32,7 @@ export type RoomSessionOptions = {
   nodeId: string;
   createTransport: (options: TransportOptions) => PeerTransport;
   issueToken: IssueToken;
+  iceServers: (identity: string) => IceServer[];
   logger: Logger;
   onClosed: (room: RoomSession) => void;
   onEvent: OnRoomEvent;
@@ -146,6 +148,7 @@ export class RoomSession {
           .filter((other) => other !== participant)
           .map((other) => other.info()),
         nodeId: this.#options.nodeId,
+        iceServers: this.#options.iceServers(participant.identity),
         sifTrailer: this.#sifTrailer,
       }),
     });
@@ -179,7 +182,11 @@ export class RoomSession {
     participant.connect(connection);
     participant.send({
       case: 'reconnect',
-      value: reconnectResponse(this.#options.nodeId, participant.data.lastReliableSequence),
+      value: reconnectResponse({
+        nodeId: this.#options.nodeId,
+        iceServers: this.#options.iceServers(participant.identity),
+        lastMessageSequence: participant.data.lastReliableSequence,
+      }),
     });
     participant.send({
       case: 'update',

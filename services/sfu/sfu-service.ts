@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Bus } from '../bus/bus.ts';
 import { newId } from '../base/ids.ts';
+import { iceServersFor, type IceServer, type IceServersConfig } from '../protocol/ice-servers.ts';
 import type { LocalMedia } from '../media/rtp/local-media.ts';
 import type { Logger } from '../base/logger.ts';
 import { ROOM_DEFAULTS } from '../model/room.ts';
@@ -30,6 +31,8 @@ export type SfuOptions = {
     /** IP addresses clients reach this node under; empty = every address of bindAddress. */
     advertiseAddresses: readonly string[];
   };
+  /** What clients are told; default: none. */
+  iceServers?: IceServersConfig;
   room?: Partial<RoomDefaults> & { enableRemoteUnmute?: boolean };
   limits?: SignalServerLimits;
   onRoomEvent?: OnRoomEvent;
@@ -58,12 +61,15 @@ export async function startSfu(options: SfuOptions): Promise<Sfu> {
     logger,
     ...(options.localMedia === undefined ? {} : { localMedia: options.localMedia }),
   });
+  const iceServers = (identity: string): IceServer[] =>
+    iceServersFor(options.iceServers ?? { stunServers: [], turnServers: [] }, identity);
   const rooms = new RoomRegistry({
     nodeId: options.nodeId ?? newId('ND_'),
     logger,
     defaults: { autoCreate: true, ...ROOM_DEFAULTS, ...options.room },
     createTransport: (transport) => mux.createTransport(transport),
     issueToken: tokenIssuer(options.keys),
+    iceServers,
     ...(options.onRoomEvent === undefined ? {} : { onEvent: options.onRoomEvent }),
   });
   const signal = new SignalServer({
@@ -77,7 +83,7 @@ export async function startSfu(options: SfuOptions): Promise<Sfu> {
     rooms,
     enableRemoteUnmute: options.room?.enableRemoteUnmute ?? false,
   });
-  const whip = new WhipEndpoint({ rooms, keys: options.keys, bus: options.bus, logger });
+  const whip = new WhipEndpoint({ rooms, keys: options.keys, bus: options.bus, iceServers, logger });
   let closing: Promise<void> | undefined;
   const close = async (cause: string): Promise<void> => {
     await stopRpc();

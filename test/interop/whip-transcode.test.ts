@@ -67,7 +67,7 @@ async function openStage(): Promise<RtcNodeViewer> {
   stage = await startWhipStage({
     info: INFO,
     onRequest: serveWhipPage,
-    onRoomEvent: ({ event, room }) => void events.push(`${event ?? ''} ${room?.name ?? ''}`),
+    sfuOptions: { onRoomEvent: ({ event, room }) => void events.push(`${event ?? ''} ${room?.name ?? ''}`) },
   });
   return stage.viewer();
 }

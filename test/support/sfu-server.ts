@@ -25,7 +25,7 @@ export type SfuServer = {
 
 export type SfuServerOptions = {
   logger?: Logger;
-  sfu?: Partial<Pick<SfuOptions, 'room' | 'limits' | 'rtc' | 'localMedia' | 'onRoomEvent'>>;
+  sfu?: Partial<Pick<SfuOptions, 'room' | 'limits' | 'rtc' | 'localMedia' | 'onRoomEvent' | 'iceServers'>>;
   /** Plain requests that are not the SFU's. */
   onRequest?: (req: IncomingMessage, res: ServerResponse) => void;
 };

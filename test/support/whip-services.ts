@@ -9,7 +9,7 @@ export type WhipServicesOptions = {
   info?: IngressHarnessOptions['info'];
   whipLimits?: IngressHarnessOptions['whipLimits'];
   onRequest?: SfuServerOptions['onRequest'];
-  onRoomEvent?: NonNullable<SfuServerOptions['sfu']>['onRoomEvent'];
+  sfuOptions?: NonNullable<SfuServerOptions['sfu']>;
 };
 
 /** Real SFU and real ingress on one bus, with the WHIP endpoint IN_test for room "studio". */
@@ -18,7 +18,7 @@ export async function startWhipServices(options: WhipServicesOptions = {}): Prom
   const sfu = await startSfuServer({
     ...logger,
     ...(options.onRequest === undefined ? {} : { onRequest: options.onRequest }),
-    ...(options.onRoomEvent === undefined ? {} : { sfu: { onRoomEvent: options.onRoomEvent } }),
+    ...(options.sfuOptions === undefined ? {} : { sfu: options.sfuOptions }),
   });
   const harness = await startIngressHarness({
     ...logger,

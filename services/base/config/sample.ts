@@ -31,7 +31,14 @@ function block(key: string, node: Node): string {
     return comment + stringify({ [key]: value });
   }
   const required = !(node instanceof z.ZodOptional || node instanceof z.ZodDefault);
-  return comment + prefix(stringify({ [key]: example }), required ? '' : '# ');
+  return comment + prefix(exampleLines(key, example), required ? '' : '# ');
+}
+
+/** Lists on one line, so that it can be uncommented as one. */
+function exampleLines(key: string, example: unknown): string {
+  return Array.isArray(example)
+    ? `${key}: ${stringify(example, { collectionStyle: 'flow', lineWidth: 0 })}`
+    : stringify({ [key]: example });
 }
 
 function prefix(text: string, mark: string): string {

@@ -11,6 +11,19 @@ const seconds = z
   .min(0)
   .max(7 * 24 * 3600);
 
+const printable = z.string().regex(/^[\x21-\x7e]*$/, 'printable ASCII without spaces');
+const hostName = z.string().regex(/^[\w.-]+$|^\[[\da-f:]+\]$/i, 'a host name or address');
+
+const turnServerSchema = z.strictObject({
+  host: hostName,
+  port: z.int().min(1).max(65_535).default(3478),
+  protocol: z.enum(['udp', 'tcp', 'tls']).default('udp'),
+  username: printable.default(''),
+  credential: printable.default(''),
+  secret: z.string().default(''),
+  ttl: seconds.default(14_400),
+});
+
 const rtcSchema = z.strictObject({
   udp_port: port
     .default(7882)
@@ -20,6 +33,24 @@ const rtcSchema = z.strictObject({
     .describe(
       'TCP port that carries media where a network lets no UDP through (ICE over TCP; not behind TLS or a load balancer). 0 = off.',
     ),
+  stun_servers: z
+    .array(z.string().regex(/^([\w.-]+|\[[\da-f:]+\]):\d{1,5}$/i, 'host:port'))
+    .max(8)
+    .default([])
+    .describe(
+      'STUN servers that clients and WHIP encoders are told, as host:port. None are needed to reach us.',
+    )
+    .meta({ example: ['stun.example.com:3478'] }),
+  turn_servers: z
+    .array(turnServerSchema)
+    .max(8)
+    .default([])
+    .describe(
+      'TURN servers that clients and WHIP encoders are told: protocol udp, tcp or tls; username and credential, or the secret shared with the server (ttl: seconds).',
+    )
+    .meta({
+      example: [{ host: 'turn.example.com', port: 3478, protocol: 'udp', secret: 'shared-with-coturn' }],
+    }),
   node_ip: z
     .ipv4()
     .optional()

@@ -125,7 +125,7 @@ class WhipRequests {
     } else if (req.method === 'POST') {
       await this.#publish(req, res, path, remoteAddress);
     } else {
-      throw notAllowed('POST, GET, OPTIONS');
+      throw notAllowed(res, 'POST, GET, OPTIONS');
     }
   }
 
@@ -188,7 +188,7 @@ class WhipRequests {
       });
       res.end(body);
     } else {
-      throw notAllowed('PATCH, DELETE, GET, OPTIONS');
+      throw notAllowed(res, 'PATCH, DELETE, GET, OPTIONS');
     }
   }
 
@@ -213,7 +213,8 @@ class WhipRequests {
   }
 }
 
-function notAllowed(allow: string): ServiceError {
+function notAllowed(res: ServerResponse, allow: string): ServiceError {
+  res.setHeader('allow', allow);
   return new ServiceError('bad_route', `this method is not possible here; use ${allow}`, { httpStatus: 405 });
 }
 

@@ -5,6 +5,7 @@ import { readBody } from '../../base/http/request-body.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Bus } from '../../bus/bus.ts';
 import type { TokenClaims } from '../../model/grants.ts';
+import { linkHeaders, type IceServer } from '../../protocol/ice-servers.ts';
 import type { ApiKeys } from '../../protocol/token.ts';
 import {
   CORS_HEADERS,
@@ -35,12 +36,20 @@ export class WhipEndpoint {
   readonly #rooms: RoomRegistry;
   readonly #keys: ApiKeys;
   readonly #bus: Bus;
+  readonly #iceServers: (identity: string) => IceServer[];
   readonly #logger: Logger;
   readonly #sessions = new Map<string, Entry>();
   #pending = 0;
   #closed = false;
 
-  constructor(options: { rooms: RoomRegistry; keys: ApiKeys; bus: Bus; logger: Logger }) {
+  constructor(options: {
+    rooms: RoomRegistry;
+    keys: ApiKeys;
+    bus: Bus;
+    iceServers: (identity: string) => IceServer[];
+    logger: Logger;
+  }) {
+    this.#iceServers = options.iceServers;
     this.#rooms = options.rooms;
     this.#keys = options.keys;
     this.#bus = options.bus;
@@ -108,7 +117,7 @@ export class WhipEndpoint {
         res.writeHead(204, CORS_HEADERS).end();
         break;
       default:
-        throw notAllowed(req.method, 'POST, GET, OPTIONS');
+        throw notAllowed(req, res, 'POST, GET, OPTIONS');
     }
   }
 
@@ -126,7 +135,7 @@ export class WhipEndpoint {
         res.writeHead(204, CORS_HEADERS).end();
         break;
       default:
-        throw notAllowed(req.method, 'PATCH, DELETE, GET, OPTIONS');
+        throw notAllowed(req, res, 'PATCH, DELETE, GET, OPTIONS');
     }
   }
 
@@ -152,12 +161,14 @@ export class WhipEndpoint {
       },
     });
     this.#sessions.set(session.id, { session, roomName, notifier });
+    const links = linkHeaders(this.#iceServers(claims.identity));
     res
       .writeHead(201, {
         ...CORS_HEADERS,
         'content-type': SDP_TYPE,
         location: `${SFU_WHIP_PATH}/${session.id}`,
         etag: session.etag,
+        ...(links.length === 0 ? {} : { link: links }),
       })
       .end(session.answerSdp);
   }
@@ -201,8 +212,9 @@ async function patch(req: IncomingMessage, res: ServerResponse, session: WhipSes
   }
 }
 
-function notAllowed(method: string | undefined, allow: string): ServiceError {
-  return new ServiceError('bad_route', `${method ?? 'this method'} is not possible here; use ${allow}`, {
+function notAllowed(req: IncomingMessage, res: ServerResponse, allow: string): ServiceError {
+  res.setHeader('allow', allow);
+  return new ServiceError('bad_route', `${req.method ?? 'this method'} is not possible here; use ${allow}`, {
     httpStatus: 405,
   });
 }
