@@ -1,6 +1,8 @@
 import type { RemoteInfo, Socket } from 'node:dgram';
 import { IceCandidate, candidateToSdp, RTCIceGatherer, RTCIceTransport } from 'werift';
+import { DatagramBurst } from '../base/datagram-burst.ts';
 import type { Logger } from '../base/logger.ts';
+import { looksLikeRtpOrRtcp } from '../media/rtp/rtp-header.ts';
 
 export type IceServer = { urls: readonly string[]; username: string; credential: string };
 
@@ -209,12 +211,22 @@ export class IceAgent {
     if (forward === undefined) {
       return;
     }
-    socket.off('message', forward);
-    socket.on('message', (datagram, from) => {
+    const receive = (datagram: Buffer, from: RemoteInfo): void => {
       if ((datagram[0] ?? 0) >= 20) {
         this.onDatagram(datagram);
       } else {
         forward(datagram, from);
+      }
+    };
+    const burst = new DatagramBurst(socket);
+    socket.off('message', forward);
+    socket.on('message', (datagram, from) => {
+      receive(datagram, from);
+      if (looksLikeRtpOrRtcp(datagram)) {
+        // What comes in the middle of media comes from where that does, and nobody keeps a media packet's memory.
+        burst.takeRest(datagram, (next) =>
+          receive(looksLikeRtpOrRtcp(next) ? next : Buffer.from(next), from),
+        );
       }
     });
   }

@@ -1,5 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram';
+import { DatagramBurst } from '../../base/datagram-burst.ts';
 import type { Logger } from '../../base/logger.ts';
+import { looksLikeRtpOrRtcp } from '../../media/rtp/rtp-header.ts';
 import type { RemoteAddress } from './ice-lite.ts';
 
 /** Room for a burst of key frames to many peers; the kernel may grant less (net.core.rmem_max). */
@@ -8,6 +10,7 @@ export const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 const MAX_QUEUED_DATAGRAMS = 1024;
 /** The queue is looked at once in this many datagrams, and always while it is full. A power of two. */
 const QUEUE_CHECK_INTERVAL = 32;
+const ALONE_AFTER_MS = 1_000;
 
 export type UdpFamily = 'udp4' | 'udp6';
 export type DatagramListener = (datagram: Buffer, address: string, port: number) => void;
@@ -20,6 +23,7 @@ export type DatagramListener = (datagram: Buffer, address: string, port: number)
 export class PeerSocket {
   readonly #socket: Socket;
   #ready = false;
+  #readyMs = 0;
   #sent = 0;
   #full = false;
   #closed = false;
@@ -41,8 +45,17 @@ export class PeerSocket {
         this.close();
       }
     });
-    this.#socket.on('message', (datagram, from) => options.onDatagram(datagram, from.address, from.port));
     const { address, port } = options.remote;
+    const burst = new DatagramBurst(this.#socket);
+    this.#socket.on('message', (datagram, from) => {
+      options.onDatagram(datagram, from.address, from.port);
+      if (this.#isAlone()) {
+        burst.takeRest(datagram, (next) =>
+          // Nobody keeps a media packet's memory.
+          options.onDatagram(looksLikeRtpOrRtcp(next) ? next : Buffer.from(next), address, port),
+        );
+      }
+    });
     this.#socket.bind(options.localPort, options.bindAddress, () => {
       if (this.#closed) {
         return;
@@ -51,10 +64,16 @@ export class PeerSocket {
         if (!this.#closed) {
           growBuffers(this.#socket);
           this.#ready = true;
+          this.#readyMs = performance.now();
           options.onReady();
         }
       });
     });
+  }
+
+  /** True when everything that came before the socket was connected, which may be anybody's, has long been read. */
+  #isAlone(): boolean {
+    return this.#ready && performance.now() - this.#readyMs > ALONE_AFTER_MS;
   }
 
   get ready(): boolean {
