@@ -1,7 +1,7 @@
 import { DtlsClient, DtlsServer, RTCDtlsTransport, type DtlsSocket } from 'werift';
 import { ServiceError } from '../base/errors.ts';
 import { guardDtlsHandshake } from '../media/rtp/dtls-handshake-guard.ts';
-import { SRTP_PROFILES, SRTP_PROFILE_PREFERENCE, SrtpSession, srtpProfileById } from '../media/rtp/srtp.ts';
+import { SRTP_CLIENT_PROFILES, SRTP_PROFILES, SrtpSession, srtpProfileById } from '../media/rtp/srtp.ts';
 
 type WeriftOptions = ConstructorParameters<typeof DtlsClient>[0];
 
@@ -72,7 +72,7 @@ export class DtlsSession {
       key: options.certificate.keyPem,
       signatureHash: options.certificate.signatureHash,
       transport: this.#carrier as unknown as WeriftOptions['transport'],
-      srtpProfiles: SRTP_PROFILE_PREFERENCE.map((name) => SRTP_PROFILES[name].id),
+      srtpProfiles: SRTP_CLIENT_PROFILES.map((name) => SRTP_PROFILES[name].id),
       extendedMasterSecret: true,
     };
     this.#socket =

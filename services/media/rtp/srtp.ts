@@ -16,5 +16,10 @@ export class SrtpSession {
   }
 }
 
-export { SRTP_PROFILES, SRTP_PROFILE_PREFERENCE, srtpProfileById } from './srtp-keys.ts';
+export {
+  SRTP_CLIENT_PROFILES,
+  SRTP_PROFILES,
+  SRTP_PROFILE_PREFERENCE,
+  srtpProfileById,
+} from './srtp-keys.ts';
 export type { SrtpMasterKey, SrtpProfile } from './srtp-keys.ts';

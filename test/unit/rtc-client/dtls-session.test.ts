@@ -22,7 +22,7 @@ async function pair(change: (fingerprint: string) => string = (fingerprint) => f
 }
 
 describe('DtlsSession', () => {
-  it('gives both roles SRTP keys that fit each other, the cheaper profile first', async () => {
+  it('gives both roles SRTP keys that fit each other, of the profile that costs less', async () => {
     const { client, server } = await pair();
     const [ours, theirs] = await Promise.all([server.handshake(), client.handshake()]);
     expect(ours.profile).toBe('AES_CM_128_HMAC_SHA1_80');
