@@ -96,7 +96,8 @@ async function watchOne(cell: {
   try {
     const tracks = Number(has.picture) + Number(has.sound);
     const attributes = await until(TRACKS_TIMEOUT_MS, `${tracks} tracks in ${room}`, async () => {
-      const [encoder] = await rooms.listParticipants(room).catch(() => []);
+      const people = await rooms.listParticipants(room).catch(() => []);
+      const encoder = people.find(({ identity }) => identity === IDENTITY);
       return encoder?.tracks.length === tracks ? encoder.attributes : undefined;
     });
     const seconds = RECORD_S + has.waitS;
