@@ -12,6 +12,7 @@ import type { IngressStore } from '../bus/ingress-store.ts';
 import { startLeaseReaper } from '../bus/leases.ts';
 import { claimServer } from '../bus/server-claim.ts';
 import type { EgressService } from '../egress/egress-service.ts';
+import type { IngressCpuCost } from '../ingress/admission.ts';
 import { startIngress, type Ingress } from '../ingress/ingress-service.ts';
 import { LocalMedia } from '../media/rtp/local-media.ts';
 import { mediaBindAddress, publicHost, selfHost } from './addresses.ts';
@@ -22,7 +23,7 @@ import { rtmpsOptions, rtmpsUrl } from './rtmps.ts';
 import { urlInputOptions } from './url-input.ts';
 import { partsOf, type Role } from './roles.ts';
 import { startServerPart } from './server-part.ts';
-import { observeEgress, observeIngress, observeRooms } from './service-metrics.ts';
+import { countPublishing, observeEgress, observeIngress, observeRooms } from './service-metrics.ts';
 import type { Tools } from './tools.ts';
 import { VERSION } from './version.ts';
 
@@ -148,6 +149,9 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
           ...(await rtmpsOptions(config)),
           url: urlInputOptions(config),
           ffprobePath: options.tools.ffprobePath,
+          cpuCost: ingressCpuCost(config),
+          maxCpuUtilization: config.ingress.max_cpu_utilization,
+          onPublishResult: countPublishing(metrics),
           whip: { port: config.ingress.whip_port, bindAddress: mediaBindAddress(config) },
           room,
           ffmpegPath: options.tools.ffmpegPath,
@@ -200,6 +204,16 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
 }
 
 /** Workers join rooms through LiveKit's protocol, so they could as well join another server. */
+function ingressCpuCost({ ingress: { cpu_cost: cost } }: Config): IngressCpuCost {
+  return {
+    rtmp: cost.rtmp,
+    rtmpTranscoding: cost.rtmp_transcoding,
+    whip: cost.whip,
+    whipBypassTranscoding: cost.whip_bypass_transcoding,
+    url: cost.url,
+  };
+}
+
 function roomUrl(config: Config, httpPort: number): string {
   return httpPort === 0 ? (config.ws_url ?? '') : `ws://${selfHost(config)}:${httpPort}`;
 }

@@ -1,6 +1,8 @@
+import { cpus } from 'node:os';
 import type { Metrics } from '../base/metrics/metrics.ts';
 import type { Bus } from '../bus/bus.ts';
 import { RoomInternal } from '../bus/rpc-methods.ts';
+import type { IngressWork } from '../ingress/admission.ts';
 
 /** What operators watch, under LiveKit's names; docs/metrics.md lists every metric. */
 export function observeRooms(metrics: Metrics, bus: Bus): void {
@@ -12,12 +14,74 @@ export function observeRooms(metrics: Metrics, bus: Bus): void {
   );
 }
 
-export function observeIngress(metrics: Metrics, ingress: { activeIngressIds(): readonly string[] }): void {
+/** LiveKit's "transcoding" of a session: what it does with the picture. */
+const REQUESTS: Readonly<Record<IngressWork, { type: string; transcoding: 'true' | 'false' }>> = {
+  rtmp: { type: 'rtmp', transcoding: 'false' },
+  rtmpTranscoding: { type: 'rtmp', transcoding: 'true' },
+  whip: { type: 'whip', transcoding: 'true' },
+  whipBypassTranscoding: { type: 'whip', transcoding: 'false' },
+  url: { type: 'url', transcoding: 'true' },
+};
+
+export type ObservedIngress = {
+  activeIngressIds(): readonly string[];
+  work(): readonly IngressWork[];
+  isAvailable(): boolean;
+};
+
+export function observeIngress(metrics: Metrics, ingress: ObservedIngress): void {
+  metrics.observe('livekit_ingress_available', '1 while another RTMP stream would be taken, else 0.', () =>
+    ingress.isAvailable() ? 1 : 0,
+  );
+  metrics.observeEach('livekit_ingress_requests', 'Running sessions.', ['type', 'transcoding'], () =>
+    Object.entries(REQUESTS).map(([work, labels]) => ({
+      labels,
+      value: ingress.work().filter((one) => one === work).length,
+    })),
+  );
+  const load = cpuLoad();
+  metrics.observeEach(
+    'livekit_node_cpu_load',
+    'Share of all cores in use since the last scrape.',
+    ['node_type'],
+    () => [{ labels: { node_type: 'INGRESS' }, value: load() }],
+  );
   metrics.observe(
     'livekit_ingress_sessions',
     'Ingress sessions with a connected encoder.',
     () => ingress.activeIngressIds().length,
   );
+}
+
+/** Counts every attempt to publish under LiveKit's name. */
+export function countPublishing(metrics: Metrics): (type: 'rtmp' | 'whip', status: string) => void {
+  const counter = metrics.counter('livekit_ingress_publish_status', 'Attempts to publish.', [
+    'type',
+    'status',
+  ]);
+  return (type, status) => {
+    counter.inc({ type, status });
+  };
+}
+
+/** Of the whole machine, 0 … 1, since the call before. */
+function cpuLoad(): () => number {
+  const read = (): { busy: number; all: number } =>
+    cpus().reduce(
+      (sum, { times }) => {
+        const all = times.user + times.nice + times.sys + times.idle + times.irq;
+        return { busy: sum.busy + all - times.idle, all: sum.all + all };
+      },
+      { busy: 0, all: 0 },
+    );
+  let before = read();
+  return () => {
+    const now = read();
+    const all = now.all - before.all;
+    const load = all === 0 ? 0 : (now.busy - before.busy) / all;
+    before = now;
+    return load;
+  };
 }
 
 export function observeEgress(metrics: Metrics, egress: { jobs(): readonly unknown[] }): void {

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { IngressInput } from '@livekit/protocol';
 import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -5,6 +6,13 @@ import type { Bus } from '../bus/bus.ts';
 import type { LocalMedia } from '../media/rtp/local-media.ts';
 import { connectRoom as connectRoomClient } from '../rtc-client/room-client.ts';
 import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
+import {
+  DEFAULT_INGRESS_CPU_COST,
+  DEFAULT_MAX_CPU_UTILIZATION,
+  IngressAdmission,
+  type IngressCpuCost,
+  type IngressWork,
+} from './admission.ts';
 import { IngressSession, type IngressSessionOptions } from './ingress-session.ts';
 import { lookUpStreamKey } from './key-lookup.ts';
 import type { RoomAccess } from './room-publisher.ts';
@@ -39,6 +47,12 @@ export type IngressOptions = {
   whip: { port: number; bindAddress: string; limits?: Partial<WhipLimits> };
   /** What URL inputs may read. */
   url: UrlPolicyOptions & { stallMs?: number };
+  /** Defaults: what was measured, 0.9 of all cores. */
+  cpuCost?: Partial<IngressCpuCost>;
+  maxCpuUtilization?: number;
+  cores?: number;
+  /** How every attempt to publish went: success, 4xx (the encoder's fault) or 5xx. */
+  onPublishResult?: (type: 'rtmp' | 'whip', status: 'success' | '4xx' | '5xx') => void;
   room: RoomAccess;
   ffmpegPath: string;
   /** undefined: URL inputs are refused. */
@@ -56,6 +70,10 @@ export type Ingress = {
   readonly whipPort: number;
   /** Ids of the endpoints with a running session. */
   activeIngressIds(): string[];
+  /** What these sessions do, as far as it costs CPU time. */
+  work(): IngressWork[];
+  /** Whether another RTMP stream would be taken. */
+  isAvailable(): boolean;
   /** Takes no new encoders and waits until the running sessions have ended by themselves. */
   drain(): Promise<void>;
   /** Stops listening, ends all sessions, resolves when they have left their rooms. Idempotent. */
@@ -68,7 +86,12 @@ export type Ingress = {
  */
 export async function startIngress(options: IngressOptions): Promise<Ingress> {
   const { bus, logger } = options;
-  const sessions = new SessionRegistry({ bus, logger });
+  const admission = new IngressAdmission({
+    cores: options.cores ?? availableParallelism(),
+    cost: { ...DEFAULT_INGRESS_CPU_COST, ...options.cpuCost },
+    maxCpuUtilization: options.maxCpuUtilization ?? DEFAULT_MAX_CPU_UTILIZATION,
+  });
+  const sessions = new SessionRegistry({ bus, logger, admission });
   const slates = options.rtmp.slates && {
     settings: options.rtmp.slates,
     films: new SlateFilms({ ffmpegPath: options.ffmpegPath, logger }),
@@ -77,18 +100,28 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
     await checkSlates(slates.settings);
   }
   const connectRoom = options.connectRoom ?? clientFor(options.localMedia);
+  const counted = async <T>(type: 'rtmp' | 'whip', attempt: Promise<T>): Promise<T> => {
+    try {
+      const accepted = await attempt;
+      options.onPublishResult?.(type, 'success');
+      return accepted;
+    } catch (error) {
+      options.onPublishResult?.(type, ServiceError.from(error).httpStatus < 500 ? '4xx' : '5xx');
+      throw error;
+    }
+  };
   const stopServing = await serveUrlIngress(options, sessions, connectRoom);
   const rtmp = await startRtmpListeners({
     rtmp: options.rtmp,
     rtmps: options.rtmps,
     logger,
     onPublish: (request, encoder) =>
-      acceptRtmp({ ...options, connectRoom, slates }, sessions, request, encoder),
+      counted('rtmp', acceptRtmp({ ...options, connectRoom, slates, admission }, sessions, request, encoder)),
   });
   const whip = await startWhipServer({
     ...options.whip,
     logger,
-    onPublish: (request) => acceptWhip({ ...options, connectRoom }, sessions, request),
+    onPublish: (request) => counted('whip', acceptWhip({ ...options, connectRoom }, sessions, request)),
   }).catch(async (error: unknown) => {
     await rtmp.close('start failed');
     throw error;
@@ -98,6 +131,8 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
     rtmpsPort: rtmp.rtmpsPort,
     whipPort: whip.port,
     activeIngressIds: () => sessions.activeIngressIds(),
+    work: () => admission.work(),
+    isAvailable: () => !sessions.isClosed && admission.fits('rtmp'),
     async drain() {
       await stopServing();
       const drained = sessions.drain();
@@ -114,7 +149,11 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
 
 /** @throws ServiceError not_found for wrong and disabled keys alike, already_exists while another encoder publishes. */
 async function acceptRtmp(
-  options: IngressOptions & { connectRoom: ConnectRoom; slates: IngressSessionOptions['slates'] },
+  options: IngressOptions & {
+    connectRoom: ConnectRoom;
+    slates: IngressSessionOptions['slates'];
+    admission: IngressAdmission;
+  },
   sessions: SessionRegistry,
   { streamKey }: PublishRequest,
   encoder: EncoderConnection,
@@ -132,6 +171,7 @@ async function acceptRtmp(
     const starting = new IngressSession({
       ...{ bus, logger, room, ffmpegPath, connectRoom, info, encoder },
       ...(slates === undefined ? {} : { slates }),
+      onTranscoding: () => options.admission.change(info.ingressId, 'rtmpTranscoding'),
       kind: 'rtmp',
       policy: { ...RTMP_SESSION_POLICY, ...options.rtmp.policy },
       isDraining: () => sessions.isClosed,

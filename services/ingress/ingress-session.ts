@@ -34,6 +34,8 @@ export type IngressSessionOptions = {
   isDraining?: () => boolean;
   /** Shown while an RTMP encoder is away; default: nothing is. */
   slates?: { settings: SlateSettings; films: SlateFilms };
+  /** The encoder's picture is transcoded from now on. */
+  onTranscoding?: () => void;
   /** RTMP endpoints wait for the next encoder; a URL is played once. */
   kind: 'rtmp' | 'url';
   /** A URL that is not paced here. */
@@ -244,6 +246,9 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#media.events.on('verdict', (verdict) => {
       const text = describeVerdict(verdict);
       this.#logger.info({ video: text }, 'ingress video decided');
+      if (verdict.mode === 'transcode') {
+        this.#options.onTranscoding?.();
+      }
       this.#room.setAttributes({ 'sluice.ingress.video': text });
     });
     this.#media.events.on('format', (format) => {

@@ -3,6 +3,7 @@ import { messageOf, ServiceError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Bus } from '../bus/bus.ts';
+import type { IngressAdmission, IngressWork } from './admission.ts';
 import { StateReporter } from './state-reporter.ts';
 
 /** One connected source of media, whatever it speaks. */
@@ -19,17 +20,21 @@ export type RunningSession = {
 /** How long an encoder that reconnects waits for its previous session to leave the room. */
 const HANDOVER_TIMEOUT_MS = 5_000;
 
+type ResourcePrefix = 'RT_' | 'WH_' | 'UR_';
+
 /** The sessions of this node, one for an endpoint at most. */
 export class SessionRegistry {
   readonly #bus: Bus;
   readonly #logger: Logger;
   /** undefined while a session is being set up: the id is taken already. */
   readonly #sessions = new Map<string, RunningSession | undefined>();
+  readonly #admission: IngressAdmission;
   #closed = false;
 
-  constructor(options: { bus: Bus; logger: Logger }) {
+  constructor(options: { bus: Bus; logger: Logger; admission: IngressAdmission }) {
     this.#bus = options.bus;
     this.#logger = options.logger;
+    this.#admission = options.admission;
   }
 
   /** Takes nothing new any more. */
@@ -48,11 +53,12 @@ export class SessionRegistry {
 
   /**
    * Starts a session and keeps it until it ends. A failed start is reported as the endpoint's state.
-   * @throws ServiceError already_exists while another encoder publishes; whatever `start` throws.
+   * @throws ServiceError already_exists while another encoder publishes, resource_exhausted when this node has no CPU
+   *   left for it; whatever `start` throws.
    */
   async run<Session extends RunningSession>(
     info: IngressInfo,
-    resourcePrefix: 'RT_' | 'WH_' | 'UR_',
+    resourcePrefix: ResourcePrefix,
     start: () => Promise<Session>,
   ): Promise<Session> {
     const { ingressId } = info;
@@ -64,14 +70,15 @@ export class SessionRegistry {
       this.#logger.warn({ ingressId }, 'second encoder on one stream key refused');
       throw new ServiceError('already_exists', 'another encoder is already publishing with this stream key');
     }
+    this.#admission.reserve(ingressId, workOf(info, resourcePrefix));
     this.#sessions.set(ingressId, undefined);
     try {
       const session = await start();
       this.#sessions.set(ingressId, session);
-      void session.ended.then(() => this.#sessions.delete(ingressId));
+      void session.ended.then(() => this.#forget(ingressId));
       return session;
     } catch (error) {
-      this.#sessions.delete(ingressId);
+      this.#forget(ingressId);
       this.#logger.error({ err: error, ingressId }, 'ingress session not started');
       await this.#reportFailure(info, resourcePrefix, error);
       throw error;
@@ -89,8 +96,13 @@ export class SessionRegistry {
     await Promise.all([...this.#sessions.values()].map(async (session) => session?.stop(cause)));
   }
 
+  #forget(ingressId: string): void {
+    this.#sessions.delete(ingressId);
+    this.#admission.release(ingressId);
+  }
+
   /** Who looks at the endpoint sees what its encoder was told. */
-  #reportFailure(info: IngressInfo, resourcePrefix: 'RT_' | 'WH_' | 'UR_', error: unknown): Promise<void> {
+  #reportFailure(info: IngressInfo, resourcePrefix: ResourcePrefix, error: unknown): Promise<void> {
     const state = new StateReporter(this.#bus, info, newId(resourcePrefix), this.#logger, () => undefined);
     state.setStatus('error', messageOf(error));
     return state.report();
@@ -109,5 +121,17 @@ export class SessionRegistry {
     });
     await Promise.race([previous.ended, timeout]);
     clearTimeout(timer);
+  }
+}
+
+/** As far as it is known before the first picture: RTMP passes until it is seen that it cannot. */
+function workOf(info: IngressInfo, resourcePrefix: ResourcePrefix): IngressWork {
+  switch (resourcePrefix) {
+    case 'RT_':
+      return 'rtmp';
+    case 'UR_':
+      return 'url';
+    case 'WH_':
+      return info.enableTranscoding === true ? 'whip' : 'whipBypassTranscoding';
   }
 }

@@ -6,7 +6,12 @@ import { describe, expect, it } from 'vitest';
 import { sampleConfig } from '../../services/base/config/sample.ts';
 import { createMetrics } from '../../services/base/metrics/metrics.ts';
 import { MemoryBus } from '../../services/bus/memory-bus.ts';
-import { observeEgress, observeIngress, observeRooms } from '../../services/cli/service-metrics.ts';
+import {
+  countPublishing,
+  observeEgress,
+  observeIngress,
+  observeRooms,
+} from '../../services/cli/service-metrics.ts';
 
 const root = path.resolve(import.meta.dirname, '..', '..');
 const read = (file: string): Promise<string> => readFile(path.join(root, file), 'utf8');
@@ -33,7 +38,8 @@ describe('project files', () => {
   it('documents every metric, and no other', async () => {
     const metrics = createMetrics({ nodeId: 'ND_test', processMetrics: false });
     observeRooms(metrics, new MemoryBus());
-    observeIngress(metrics, { activeIngressIds: () => [] });
+    observeIngress(metrics, { activeIngressIds: () => [], work: () => [], isAvailable: () => true });
+    countPublishing(metrics);
     observeEgress(metrics, { jobs: () => [] });
     const counted = `${await read('services/api/twirp-mount.ts')}${await read('services/cli/compose.ts')}`;
     const own = [...counted.matchAll(/'(livekit_\w+)'/g)].map((match) => match[1]);

@@ -37,6 +37,8 @@ export type IngressHarnessOptions = {
   /** Default: sessions end with their encoder. */
   policy?: NonNullable<IngressOptions['rtmp']['policy']>;
   slates?: NonNullable<IngressOptions['rtmp']['slates']>;
+  cores?: number;
+  onPublishResult?: NonNullable<IngressOptions['onPublishResult']>;
   /** Serves RTMPS too. */
   rtmps?: { cert: string; key: string };
   whipLimits?: NonNullable<IngressOptions['whip']['limits']>;
@@ -115,6 +117,8 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
     ffmpegPath: process.env['FFMPEG_PATH'] ?? 'ffmpeg',
     ffprobePath: process.env['FFPROBE_PATH'] ?? 'ffprobe',
     url: { allowAddresses: ['127.0.0.0/8'], fileRoot: '', ...options.url },
+    ...(options.cores === undefined ? {} : { cores: options.cores }),
+    ...(options.onPublishResult === undefined ? {} : { onPublishResult: options.onPublishResult }),
     ...(options.localMedia === undefined ? {} : { localMedia: options.localMedia }),
     ...(options.room === undefined ? { connectRoom: room.connect } : {}),
   });

@@ -138,6 +138,32 @@ const ingressSchema = z.strictObject({
       'A second RTMP encoder with the same key is refused (reject), takes the place of the first (replace), ' +
         'or stands by and takes over within half a second when the first ends or stalls (backup).',
     ),
+  cpu_cost: z
+    .strictObject({
+      rtmp: z
+        .number()
+        .positive()
+        .default(0.04)
+        .describe('Cores one RTMP stream that passes through reserves.'),
+      rtmp_transcoding: z.number().positive().default(0.6).describe('Cores one that is transcoded reserves.'),
+      whip: z.number().positive().default(0.6).describe('Cores one WHIP stream that is transcoded reserves.'),
+      whip_bypass_transcoding: z
+        .number()
+        .positive()
+        .default(0.04)
+        .describe('Cores one WHIP stream that passes through reserves.'),
+      url: z.number().positive().default(0.1).describe('Cores one URL input reserves.'),
+    })
+    .prefault({})
+    .describe(
+      'What a session reserves; a node without room for it refuses (an idle node takes any session).',
+    ),
+  max_cpu_utilization: z
+    .number()
+    .positive()
+    .max(1)
+    .default(0.9)
+    .describe('Share of all cores that sessions may reserve together.'),
   slates: z
     .record(z.string().min(1), z.string().min(1))
     .default({})

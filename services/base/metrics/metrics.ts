@@ -18,6 +18,13 @@ export type Metrics = {
   ): Histogram<Label>;
   /** A gauge whose value is read when somebody scrapes. */
   observe(name: string, help: string, read: () => number | Promise<number>): void;
+  /** The same with labels: one series for each of what is read. */
+  observeEach<Label extends string>(
+    name: string,
+    help: string,
+    labels: readonly Label[],
+    read: () => { labels: Record<Label, string>; value: number }[],
+  ): void;
 };
 
 export function createMetrics(options: { nodeId: string; processMetrics?: boolean }): Metrics {
@@ -40,6 +47,17 @@ export function createMetrics(options: { nodeId: string; processMetrics?: boolea
         registers: [registry],
         async collect() {
           this.set(await read());
+        },
+      });
+    },
+    observeEach: (name, help, labels, read) => {
+      new Gauge({
+        ...{ name, help, registers: [registry], labelNames: [...labels] },
+        collect() {
+          this.reset();
+          for (const series of read()) {
+            this.set(series.labels, series.value);
+          }
         },
       });
     },
