@@ -1,4 +1,4 @@
-import type { IngressInfo, IngressState } from '@livekit/protocol';
+import type { IngressInfo, IngressState, UpdateIngressRequest } from '@livekit/protocol';
 import { monotonicUs } from '../base/clock.ts';
 import { messageOf, ServiceError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
@@ -10,6 +10,7 @@ import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { BackupEncoders } from './backup-encoders.ts';
 import { ingressSettings } from './ingress-settings.ts';
 import { describeVerdict } from './publish/passthrough-decision.ts';
+import { liveUpdate } from './live-update.ts';
 import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
 import type { EncoderConnection, MediaSink, SourceDescription } from './servers/publisher-types.ts';
 import { RTMP_SESSION_POLICY, SILENT_AFTER_MS, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
@@ -51,6 +52,8 @@ export class IngressSession implements MediaSink, RunningSession {
   readonly ended: Promise<void>;
   readonly #options: IngressSessionOptions;
   readonly #logger: Logger;
+  /** With the names of the latest update. */
+  #info: IngressInfo;
   readonly #state: StateReporter;
   readonly #room: RoomPublisher;
   readonly #media: SessionMedia;
@@ -72,6 +75,7 @@ export class IngressSession implements MediaSink, RunningSession {
   /** @throws ServiceError failed_precondition when the endpoint's settings cannot be published. */
   constructor(options: IngressSessionOptions) {
     this.#options = options;
+    this.#info = options.info;
     this.#policy = options.policy ?? RTMP_SESSION_POLICY;
     const { info, ffmpegPath } = options;
     const settings = ingressSettings(info);
@@ -137,7 +141,7 @@ export class IngressSession implements MediaSink, RunningSession {
     const topic = info.ingressId;
     this.#state.setStatus('buffering');
     this.#handlers = await Promise.all([
-      bus.serve(IngressHandler.updateIngress, () => this.stop('ingress updated'), { topic }),
+      bus.serve(IngressHandler.updateIngress, (request) => this.#update(request), { topic }),
       bus.serve(IngressHandler.deleteIngress, () => this.stop('ingress deleted'), { topic }),
     ]);
     await this.#state.report();
@@ -236,6 +240,20 @@ export class IngressSession implements MediaSink, RunningSession {
   /** Drops the encoder; resolves to the final state. */
   async stop(cause: string): Promise<IngressState> {
     await this.#finish(cause);
+    return this.#state.snapshot();
+  }
+
+  /** New names are told the room; anything else ends the session, and the encoder comes back to the new settings. */
+  async #update(request: UpdateIngressRequest): Promise<IngressState> {
+    const names = liveUpdate(this.#info, request);
+    if (names === undefined) {
+      return this.stop('ingress updated');
+    }
+    this.#info = this.#info.clone();
+    this.#info.participantName = names.name || this.#info.participantName;
+    this.#info.participantMetadata = names.metadata || this.#info.participantMetadata;
+    this.#room.rename(names);
+    this.#logger.info('ingress renamed');
     return this.#state.snapshot();
   }
 

@@ -37,12 +37,14 @@ export class RoomPublisher {
   #joined: Promise<RoomClient> | undefined;
   #client: RoomClient | undefined;
   #attributes: Record<string, string>;
+  #names: { name: string; metadata: string };
   #hasPublished = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: RoomPublisherOptions) {
     this.#options = options;
     this.events = new SafeEmitter(options.logger);
+    this.#names = options.settings.participant;
     this.#attributes = { 'ingress.resourceID': options.resourceId };
   }
 
@@ -67,6 +69,15 @@ export class RoomPublisher {
   setAttributes(attributes: Record<string, string>): void {
     this.#attributes = { ...this.#attributes, ...attributes };
     this.#client?.updateAttributes(this.#attributes);
+  }
+
+  /** In the room, from now on and when it is joined later; '' leaves as it is. */
+  rename(names: { name: string; metadata: string }): void {
+    this.#names = {
+      name: names.name || this.#names.name,
+      metadata: names.metadata || this.#names.metadata,
+    };
+    this.#client?.updateProfile(names);
   }
 
   /** Publishes a track; another picture takes the place of the one there was. Write packets without waiting. */
@@ -94,7 +105,8 @@ export class RoomPublisher {
 
   async #connect(): Promise<RoomClient> {
     const { room, settings, connectRoom, logger } = this.#options;
-    const { identity, name, metadata } = settings.participant;
+    const { identity } = settings.participant;
+    const { name, metadata } = this.#names;
     const token = await mintToken(room.apiKey, room.apiSecret, {
       identity,
       name,

@@ -119,6 +119,8 @@ export type RoomClient = {
   publish(options: PublishOptions): Promise<TrackPublisher>;
   subscribe(trackSid: string): Promise<TrackSubscription>;
   updateAttributes(attributes: Record<string, string>): void;
+  /** What others see of this participant; '' leaves it as it is. */
+  updateProfile(profile: { name: string; metadata: string }): void;
   /** Sends `leave`, closes the transport; idempotent. */
   close(cause: string): Promise<void>;
 };

@@ -183,6 +183,12 @@ export class RoomSession implements RoomClient {
     });
   }
 
+  updateProfile(profile: { name: string; metadata: string }): void {
+    this.#self.name = profile.name || this.#self.name;
+    this.#self.metadata = profile.metadata || this.#self.metadata;
+    this.updateAttributes({});
+  }
+
   async close(cause: string): Promise<void> {
     this.#link.sendLeave();
     this.#input({ type: 'close', reason: cause });

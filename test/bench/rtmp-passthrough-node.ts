@@ -1,12 +1,15 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { IngressInfo, IngressInput } from '@livekit/protocol';
+import { IngressInfo, IngressInput, IngressVideoEncodingPreset } from '@livekit/protocol';
 import { letHeapGrow } from '../../services/base/process/heap-growth.ts';
 import { RoomInternal } from '../../services/bus/rpc-methods.ts';
 import { LocalMedia } from '../../services/media/rtp/local-media.ts';
 import { startIngressHarness, STREAM_KEY } from '../support/ingress-harness.ts';
 import { API_KEY, API_SECRET, startSfuServer } from '../support/sfu-server.ts';
 
-/** The processes under test: SFU and ingress in this one, its ffmpeg children beside it. Argument: number of streams. */
+/**
+ * The processes under test: SFU and ingress in this one, its ffmpeg children beside it. Arguments: number of streams, and
+ * the name of the first one's video preset or nothing.
+ */
 export type NodeMessage = { type: 'start' } | { type: 'stop' } | { type: 'end' };
 export type NodeReply =
   | { type: 'ready'; urls: string[] }
@@ -18,11 +21,19 @@ const TICKS_PER_SECOND = 100;
 
 // One process, as `npm start` runs it.
 letHeapGrow();
+const preset = (process.argv[3] ?? '') as keyof typeof IngressVideoEncodingPreset | '';
 const localMedia = new LocalMedia();
 const sfu = await startSfuServer({ sfu: { localMedia } });
 const harness = await startIngressHarness({
   room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
   localMedia,
+  ...(preset === ''
+    ? {}
+    : {
+        info: {
+          video: { encodingOptions: { case: 'preset', value: IngressVideoEncodingPreset[preset] } },
+        },
+      }),
 });
 let before = 0;
 

@@ -4,10 +4,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { IngressVideoEncodingPreset } from '@livekit/protocol';
 import { build } from 'esbuild';
 import { flashBeepAudio, flashBeepVideo, passthroughH264 } from '../../fixtures/flash-beep.ts';
+import { presetLayers, VIDEO_PRESETS, type TargetLayer } from '../../services/model/ingress.ts';
 import type { NodeMessage, NodeReply } from './rtmp-passthrough-node.ts';
 
+const LIVEKIT_DEFAULT = { width: 1280, height: 720, framerate: 30, bitrateKbps: 1_900, layers: 3 } as const;
 const CLIP_SECONDS = 10;
 const PICTURE = { width: 1920, height: 1080, framesPerSecond: 30, background: 'motion' } as const;
 /** Joining costs more than a stream does; no multiple of a picture or a key frame interval, so that those do not fall together. */
@@ -19,6 +22,8 @@ export type PassthroughRun = {
   streams: number;
   warmUpMs: number;
   measuredMs: number;
+  /** The endpoint's preset, which asks for layers; the baseline encodes the same. Default: none, one layer. */
+  preset?: IngressVideoEncodingPreset;
 };
 
 /**
@@ -45,10 +50,12 @@ export async function measurePassthrough(
       logLevel: 'error',
     });
     const clip = await makeClip(dir);
-    const value = await liveKitPipelineCores(clip);
+    const layers = presetLayers(VIDEO_PRESETS[options.preset ?? 0] ?? LIVEKIT_DEFAULT).reverse();
+    const value = await liveKitPipelineCores(clip, layers);
+    const sizes = layers.map(({ height }) => `${height}p`).join('+');
     return {
       ...(await ingressCores(entry, clip, options)),
-      baseline: { name: 'ffmpeg: decode, 720p+360p+180p x264 veryfast, Opus', value },
+      baseline: { name: `ffmpeg: decode, ${sizes} x264 veryfast, Opus`, value },
     };
   } finally {
     await rm(bundles, { recursive: true, force: true });
@@ -71,19 +78,16 @@ async function makeClip(dir: string): Promise<string> {
 }
 
 /** CPU seconds per media second, as ffmpeg itself counts them. */
-async function liveKitPipelineCores(clip: string): Promise<number> {
-  const layers = [
-    { size: '1280:720', kbps: 1_900 },
-    { size: '640:360', kbps: 671 },
-    { size: '320:180', kbps: 237 },
-  ];
+async function liveKitPipelineCores(clip: string, layers: readonly TargetLayer[]): Promise<number> {
   const x264 = ['-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'zerolatency', '-profile:v', 'baseline'];
   const split = `[0:v]split=3${layers.map((_, i) => `[s${i}]`).join('')}`;
-  const scales = layers.map(({ size }, i) => `[s${i}]scale=${size}[v${i}]`);
+  const scales = layers.map(({ width, height }, i) => `[s${i}]scale=${width}:${height}[v${i}]`);
   const { stderr } = await run(FFMPEG, [
     ...['-hide_banner', '-nostats', '-benchmark', '-y', '-i', clip],
     ...['-filter_complex', [split, ...scales].join(';')],
-    ...layers.flatMap(({ kbps }, i) => ['-map', `[v${i}]`, ...x264, '-b:v', `${kbps}k`, '-f', 'null', '-']),
+    ...layers.flatMap(({ bitrateKbps }, i) => [
+      ...['-map', `[v${i}]`, ...x264, '-b:v', `${bitrateKbps}k`, '-f', 'null', '-'],
+    ]),
     ...['-map', '0:a', '-c:a', 'libopus', '-b:a', '96k', '-f', 'null', '-'],
   ]);
   const times = /bench: utime=([\d.]+)s stime=([\d.]+)s/.exec(stderr);
@@ -96,9 +100,13 @@ async function liveKitPipelineCores(clip: string): Promise<number> {
 async function ingressCores(
   entry: string,
   clip: string,
-  { streams, warmUpMs, measuredMs }: PassthroughRun,
+  { streams, warmUpMs, measuredMs, preset }: PassthroughRun,
 ): Promise<{ cores: number; treatment: string }> {
-  const node = fork(entry, [String(streams)], { stdio: 'inherit' });
+  const node = fork(
+    entry,
+    [String(streams), preset === undefined ? '' : IngressVideoEncodingPreset[preset]],
+    { stdio: 'inherit' },
+  );
   const exited = new Promise((resolve) => node.once('exit', resolve));
   const { urls } = await reply(node, 'ready');
   const encoders: ChildProcess[] = [];

@@ -17,6 +17,8 @@ export class FakeRoom {
   readonly connections: RoomClientOptions[] = [];
   readonly tracks: FakeTrack[] = [];
   attributes: Record<string, string> = {};
+  /** Names given to the participant after joining. */
+  readonly profiles: { name: string; metadata: string }[] = [];
   /** Causes of the clients that left. */
   readonly left: string[] = [];
   events = new SafeEmitter<RoomClientEvents>();
@@ -76,6 +78,10 @@ export class FakeRoom {
       subscribe: () => Promise.reject(new Error('an ingress does not subscribe')),
       updateAttributes: (attributes) => {
         this.attributes = { ...this.attributes, ...attributes };
+        this.#notify();
+      },
+      updateProfile: (profile) => {
+        this.profiles.push(profile);
         this.#notify();
       },
       close: (cause) => {

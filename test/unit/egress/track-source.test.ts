@@ -55,6 +55,7 @@ async function recording() {
         },
       }),
     updateAttributes: () => undefined,
+    updateProfile: () => undefined,
     close: () => Promise.resolve(),
   };
   const source = createTrackSource({

@@ -79,7 +79,11 @@ test('PUBLISHING comes only when the room has the track, and nothing of the wait
 });
 
 test.each([
-  ['updated', (bus: Bus) => bus.request(IngressHandler.updateIngress, REQUEST, TOPIC)],
+  [
+    'updated',
+    (bus: Bus) =>
+      bus.request(IngressHandler.updateIngress, { ...REQUEST, participantIdentity: 'other' }, TOPIC),
+  ],
   ['deleted', (bus: Bus) => bus.request(IngressHandler.deleteIngress, REQUEST, TOPIC)],
 ])('an endpoint that is %s drops its encoder and answers with the final state', async (what, call) => {
   const running = await start();
@@ -91,6 +95,22 @@ test.each([
   await client.closed;
   expect(client.statuses().at(-1)?.description).toBe(`ingress ${what}`);
   await expect(call(running.bus)).rejects.toThrow('no response from servers');
+});
+
+test('an endpoint whose names alone change keeps its encoder, and the room hears of them', async () => {
+  const running = await start();
+  const client = encoder(running).video(0, CONFIG).video(0, KEY_FRAME);
+  await running.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
+  const state = await running.bus.request(
+    IngressHandler.updateIngress,
+    { ...REQUEST, name: 'desk', participantName: 'Studio 2', participantMetadata: '{"role":"guest"}' },
+    TOPIC,
+  );
+  expect(state.status).toBe(ENDPOINT_PUBLISHING);
+  expect(running.room.profiles).toEqual([{ name: 'Studio 2', metadata: '{"role":"guest"}' }]);
+  client.video(33, KEY_FRAME);
+  await running.room.until(() => running.room.packets('video').length >= 2);
+  expect(running.room.left).toEqual([]);
 });
 
 test('the state is refreshed every 5 s with what the encoder sends', async () => {
