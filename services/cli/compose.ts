@@ -179,6 +179,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
         port: config.health_port,
         bindAddress,
         ready,
+        available: () => ingress?.isAvailable() ?? true,
         status,
         metrics,
       });

@@ -9,6 +9,8 @@ export type HealthOptions = {
   bindAddress: string;
   /** JSON of `GET /readyz`; 503 unless ready. */
   ready: () => { ready: boolean };
+  /** `GET /availability`, as LiveKit's ingress answers it; default: always. */
+  available?: () => boolean;
   /** JSON of `GET /status`; nothing secret. */
   status: () => object;
   metrics: { render(): Promise<{ contentType: string; text: string }> };
@@ -62,7 +64,7 @@ export async function startHealthServer(
   };
 }
 
-async function answer({ ready, status, metrics }: HealthOptions, url: string): Promise<Answer> {
+async function answer({ ready, available, status, metrics }: HealthOptions, url: string): Promise<Answer> {
   switch (url.split('?', 1)[0]) {
     case '/':
     case '/healthz':
@@ -71,6 +73,10 @@ async function answer({ ready, status, metrics }: HealthOptions, url: string): P
       const state = ready();
       return { status: state.ready ? 200 : 503, contentType: JSON_TYPE, body: JSON.stringify(state) };
     }
+    case '/availability':
+      return available?.() === false
+        ? { status: 503, contentType: TEXT, body: 'No availability' }
+        : { status: 200, contentType: TEXT, body: 'Available' };
     case '/status':
       return { status: 200, contentType: JSON_TYPE, body: JSON.stringify(status()) };
     case '/metrics': {
