@@ -107,7 +107,7 @@ export class IngressSession implements MediaSink, RunningSession {
       logger,
     });
     this.#slate = this.#createSlate();
-    this.#report = new SessionReport(this.#state, this.#media, () => this.#room.roomSid);
+    this.#report = new SessionReport(this.#state, this.#media, this.#room);
     this.#wire();
   }
 

@@ -124,6 +124,11 @@ export class SessionMedia {
     this.#audio.interrupted();
   }
 
+  /** How much later than the session clock says the encoder's picture came last. */
+  get latencyMs(): number {
+    return this.#edge.latencyMs;
+  }
+
   /** What the encoder sends, with its rates since the last call; undefined: nothing of that kind yet. */
   describe(): { video: VideoReport | undefined; audio: AudioReport | undefined } {
     const nowUs = monotonicUs();
