@@ -60,6 +60,7 @@ export class MatroskaReader {
   #scaleNs = 1_000_000;
   #clusterTicks = 0;
   #tracks: MatroskaTrack[] | undefined;
+  #hasBegun = false;
 
   /** Undefined until the header has been read. */
   get tracks(): readonly MatroskaTrack[] | undefined {
@@ -76,6 +77,10 @@ export class MatroskaReader {
       if (element === undefined) {
         break;
       }
+      if (!this.#hasBegun && element.id !== ID.ebml) {
+        throw new ServiceError('malformed', 'the stream is not Matroska');
+      }
+      this.#hasBegun = true;
       if (ENTERED.has(element.id)) {
         offset = element.start;
         continue;
@@ -192,10 +197,7 @@ function readMedia(payload: Buffer, track: MatroskaTrack): void {
         track.channels = unsigned(payload, element);
         break;
       case ID.samplingFrequency:
-        track.sampleRateHz =
-          element.end - element.start === 4
-            ? payload.readFloatBE(element.start)
-            : payload.readDoubleBE(element.start);
+        track.sampleRateHz = float(payload, element);
         break;
       default:
     }
@@ -254,6 +256,17 @@ function readVint(
     isUnknown &&= byte === 0xff;
   }
   return { value: isUnknown && !keepMarker ? Number.POSITIVE_INFINITY : value, length };
+}
+
+function float(buffer: Buffer, { start, end }: Element): number {
+  switch (end - start) {
+    case 4:
+      return buffer.readFloatBE(start);
+    case 8:
+      return buffer.readDoubleBE(start);
+    default:
+      throw new ServiceError('malformed', `Matroska number of ${end - start} bytes`);
+  }
 }
 
 function unsigned(buffer: Buffer, { start, end }: Element): number {
