@@ -113,7 +113,6 @@ function onsets(series: readonly boolean[]): number {
 describe('a URL', () => {
   it.each([
     { name: 'MP4', file: 'clip.mp4', treatment: 'passthrough' },
-    { name: 'HLS', file: 'clip.m3u8', treatment: 'passthrough' },
     // What FLV cannot carry is encoded before the decision.
     { name: 'WebM (VP8, Opus)', file: 'clip.webm', treatment: 'passthrough' },
   ])('$name plays into a room at its own pace and is complete at its end', async ({ file, treatment }) => {

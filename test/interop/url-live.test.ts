@@ -6,6 +6,7 @@ import { IngressState_Status } from '@livekit/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { reportOf } from '../support/fake-room-report.ts';
 import { FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
+import type { FlashBeepReport } from '../support/flash-beep.ts';
 import { freePort, startNginxRtmp, type NginxRtmp } from '../support/nginx-rtmp.ts';
 import { startRtspServer, type RtspServer } from '../support/rtsp-server.ts';
 import { untilUdpBound } from '../support/srt-receiver.ts';
@@ -46,7 +47,14 @@ async function expectClip({ harness, end }: Played, missing: number, maxSkewMs =
   expect(report.frames).toBeGreaterThanOrEqual(CLIP.framesPerSecond * SECONDS - missing);
   expect(report.flashesS.length).toBeGreaterThanOrEqual(2);
   expect(report.beepsS.length).toBeGreaterThanOrEqual(2);
-  expect(Math.abs(report.medianOffsetMs)).toBeLessThanOrEqual(maxSkewMs);
+  expectInStep(report, maxSkewMs);
+}
+
+/** What had been stored before anybody listened is squeezed together; what comes behind it tells. */
+function expectInStep({ offsetsMs }: FlashBeepReport, maxSkewMs: number): void {
+  for (const offsetMs of offsetsMs.slice(-2)) {
+    expect(Math.abs(offsetMs)).toBeLessThanOrEqual(maxSkewMs);
+  }
 }
 
 /** A stream of the clip in real time over SRT, for one caller. */
@@ -62,7 +70,7 @@ async function serveSrt(
   return { port, peer };
 }
 
-describe('a live URL', () => {
+describe.concurrent('a live URL', () => {
   it('SRT: calls, and is complete when the peer has ended', async () => {
     const { port } = await serveSrt({ query: '&passphrase=correct-horse' });
     await expectClip(await playToEnd(`srt://127.0.0.1:${port}?passphrase=correct-horse&latency=80`), 30);
@@ -76,7 +84,7 @@ describe('a live URL', () => {
     const report = await reportOf(harness.room);
     expect(report.flashesS.length).toBeGreaterThanOrEqual(2);
     // The MP2 encoder of the peer puts 10 ms in front, and half a picture is what can be told.
-    expect(Math.abs(report.medianOffsetMs)).toBeLessThanOrEqual(MAX_SKEW_MS + 10);
+    expectInStep(report, MAX_SKEW_MS + 10);
   });
 
   it('RTSP from GStreamer, media on the same connection', async () => {
@@ -95,7 +103,7 @@ describe('a live URL', () => {
   });
 });
 
-describe('a live URL that leads elsewhere', () => {
+describe.concurrent('a live URL that leads elsewhere', () => {
   /** A server that answers every RTSP request with a redirect. */
   async function redirecting(to: string): Promise<{ port: number; close: () => void }> {
     const server = createServer((socket) => {
@@ -142,7 +150,7 @@ describe('a live URL that leads elsewhere', () => {
   });
 });
 
-describe('a live URL that cannot be played', () => {
+describe.concurrent('a live URL that cannot be played', () => {
   it('SRT: nobody there, a wrong passphrase', async () => {
     const nobody = await playToEnd(`srt://127.0.0.1:${await freePort()}`);
     expect(nobody.end).toMatchObject({ status: ENDPOINT_ERROR });

@@ -31,6 +31,7 @@ const PROBE_TIMEOUT_MS = 20_000;
 /** How long the last packet of a round is shown when nothing tells. */
 const LAST_PACKET_US = 20_000;
 const SRT_GOODBYE_US = 3_000_000;
+const SRT_FLUSH_US = 1_000_000;
 
 /** Plays a recording at its own pace, as often as it was asked to. @throws ServiceError why it cannot go on. */
 export async function playRecording(input: OpenInput, options: PlayInputOptions): Promise<void> {
@@ -67,15 +68,21 @@ export async function playLive(
   const clock = new LiveClock();
   const delivery = new PacketDelivery(sink);
   let arrivalUs = 0;
+  /** The first packet behind a long silence: at the end of its input ffmpeg gives out what it still held. */
+  let resumedUs = Number.NEGATIVE_INFINITY;
   try {
     const args = copyArgs(input.args(), settings, input.isSrt);
     for await (const packet of livePackets(args, settings, { ...options, env: input.env })) {
-      arrivalUs = monotonicUs();
+      const nowUs = monotonicUs();
+      resumedUs = arrivalUs > 0 && nowUs - arrivalUs > SRT_GOODBYE_US ? nowUs : resumedUs;
+      arrivalUs = nowUs;
       delivery.deliver(packet, clock.at(packet.track.number, packet.ptsUs, arrivalUs) / 1000);
     }
   } catch (error) {
     // A peer that says goodbye does so behind its last packet; one that vanished is noticed after five seconds.
-    if (!input.isSrt || arrivalUs === 0 || monotonicUs() - arrivalUs > SRT_GOODBYE_US) {
+    const nowUs = monotonicUs();
+    const wasSilent = nowUs - arrivalUs > SRT_GOODBYE_US || nowUs - resumedUs < SRT_FLUSH_US;
+    if (!input.isSrt || arrivalUs === 0 || wasSilent) {
       throw error;
     }
   }
