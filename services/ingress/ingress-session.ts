@@ -264,7 +264,7 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#media.events.on('verdict', (verdict) => {
       const text = describeVerdict(verdict);
       this.#logger.info({ video: text }, 'ingress video decided');
-      if (verdict.mode === 'transcode') {
+      if (verdict.mode === 'transcode' || verdict.lower === 'encoded') {
         this.#options.onTranscoding?.();
       }
       this.#room.setAttributes({ 'sluice.ingress.video': text });
