@@ -198,7 +198,7 @@ describe('Enhanced RTMP', () => {
     ['vp09', 'Opus', /^passthrough$/],
     ['av01', 'Opus', /^passthrough$/],
   ])('%s and %s', { timeout: 120_000 }, async (video, audio, treatment) => {
-    const source = [...flashBeepInputs({ ...PICTURE, realTime: false }), '-t', '24'];
+    const source = [...flashBeepInputs({ ...PICTURE, realTime: false }), '-t', '30'];
     const messages = await enhancedMessages({ source, video, audio, fps: FPS });
     const seen = await stage.watch((key) => publishMessages(stage.sluice.rtmpPort, key, messages));
     expect(seen.treatment).toMatch(treatment);

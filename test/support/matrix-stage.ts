@@ -14,9 +14,9 @@ import { startWebhookSink, type WebhookSink } from './webhook-receiver.ts';
 
 const TRACKS_TIMEOUT_MS = 30_000;
 const END_TIMEOUT_MS = 20_000;
-/** The recorder's clock comes to rest, then this is looked at. */
-const SETTLE_S = 6;
-const RECORD_S = 12;
+/** The recorder's clock comes to rest, which takes its time on a busy machine; then the remainder is looked at. */
+const SETTLE_S = 9;
+const RECORD_S = 15;
 const POLL_MS = 50;
 const IDENTITY = 'encoder';
 
