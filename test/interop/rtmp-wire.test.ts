@@ -1,6 +1,10 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { amfObject } from '../../services/protocol/amf0.ts';
 import { ffmpeg, FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
+import { messagesOf, publishMessages } from '../support/generated-encoder.ts';
 import {
   ENDPOINT_INACTIVE,
   startIngressHarness,
@@ -40,6 +44,23 @@ test('ffmpeg publishes over RTMPS', async () => {
   expect(final.error).toBe('');
   expect(room.packets('video')).toHaveLength(30 * SECONDS);
   expect(Math.abs(room.packets('audio').length - 50 * SECONDS)).toBeLessThanOrEqual(5);
+});
+
+test('pictures that are shown before they are decoded, by their times, keep to the clock', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'sluice-wire-'));
+  const film = path.join(folder, 'film.flv');
+  await ffmpeg([...SOURCE.slice(0, 8), '-c:v', 'libx264', '-bf', '2', '-pix_fmt', 'yuv420p', '-an', film]);
+  harness = await startIngressHarness();
+  const { ingress, room } = harness;
+  const encoder = await publishMessages(ingress.rtmpPort, STREAM_KEY, await messagesOf(film), {
+    compositionMs: -100,
+  });
+  await room.until(() => room.packets('video').length >= 30 * SECONDS - 5);
+  const times = room.packets('video').map(({ ptsUs }) => ptsUs / 1e6);
+  expect((times.at(-1) ?? 0) - (times[0] ?? 0)).toBeGreaterThan(SECONDS - 0.5);
+  expect((times.at(-1) ?? 0) - (times[0] ?? 0)).toBeLessThan(SECONDS + 0.5);
+  await encoder.stop();
+  await rm(folder, { recursive: true, force: true });
 });
 
 test('on drain an encoder that understands it is asked to connect again, and may finish', async () => {

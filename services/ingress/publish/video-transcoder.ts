@@ -31,6 +31,8 @@ export type VideoTranscoderEvents = {
 };
 
 const MAX_BACKLOG_BYTES = 8_000_000;
+/** Pictures may be shown before they are decoded, by an encoder's clock; FLV knows no times below zero. */
+const COMPOSITION_MARGIN_US = 1_000_000;
 const CLOSE_TIMEOUT_MS = 3_000;
 
 /**
@@ -94,7 +96,7 @@ export class VideoTranscoder {
   }
 
   #flvTag({ dtsUs, ptsUs, key, nals }: SourceFrame): Buffer {
-    this.#baseUs ??= dtsUs;
+    this.#baseUs ??= dtsUs - COMPOSITION_MARGIN_US;
     const compositionMs = Math.round((ptsUs - dtsUs) / 1000);
     const body = flvVideoBody({ packet: 'frame', key, compositionMs, data: joinLengthPrefixed(nals) });
     return flvTag(FLV_TAG.video, Math.round((dtsUs - this.#baseUs) / 1000), body);
