@@ -17,7 +17,8 @@ import { TimeCodeSource } from '../support/time-code-source.ts';
 /**
  * Glass to glass on loopback: from the moment a raw picture is handed to the encoder until LiveKit's Rust client has
  * decoded it, by the number in the picture. The encoder (x264 veryfast zerolatency, 720p30 at 2.5 Mbit/s) and the viewer
- * with its jitter buffer count; the server runs as the built program in a process of its own.
+ * with its jitter buffer count; the server runs as the built program in a process of its own. For RTMP, ffmpeg queues and
+ * interleaves picture and sound before it sends them, which is most of what is measured.
  */
 const PICTURE = { width: 1280, height: 720, framesPerSecond: 30 };
 const BITRATE_KBPS = 2_500;

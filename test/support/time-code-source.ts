@@ -49,8 +49,7 @@ export class TimeCodeSource {
     this.#pipe = createWriteStream(fifo);
     this.#pipe.on('error', () => undefined); // the encoder ended first
     this.input = [
-      // With two inputs ffmpeg queues up to 8 pictures of each, a quarter of a second.
-      ...['-thread_queue_size', '1', '-fflags', 'nobuffer', '-probesize', '32', '-analyzeduration', '0'],
+      ...['-fflags', 'nobuffer', '-probesize', '32', '-analyzeduration', '0'],
       ...['-use_wallclock_as_timestamps', '1', '-f', 'rawvideo', '-pix_fmt', 'yuv420p'],
       ...['-video_size', `${width}x${height}`, '-framerate', String(framesPerSecond), '-i', fifo],
     ];
