@@ -2,15 +2,25 @@ import { describe, expect, it } from 'vitest';
 import { rtpHeaderLength, writeRtpHeader } from '../../../services/media/rtp/rtp-header.ts';
 import { DtlsSession, localCertificate } from '../../../services/rtc-client/dtls-session.ts';
 
-/** A client and a server that expect `clientExpects`, or each other's certificate. */
-async function pair(change: (fingerprint: string) => string = (fingerprint) => fingerprint) {
+/**
+ * A client and a server that expect each other's certificate.
+ * @param copies how often the client's next datagram arrives.
+ */
+async function pair(
+  change: (fingerprint: string) => string = (fingerprint) => fingerprint,
+  copies: () => number = () => 1,
+) {
   const certificate = await localCertificate();
   const { fingerprint } = certificate;
   const client: DtlsSession = new DtlsSession({
     role: 'client',
     certificate,
     remoteFingerprint: change(fingerprint),
-    send: (datagram) => setImmediate(() => server.receive(datagram)),
+    send: (datagram) => {
+      for (let copy = copies(); copy > 0; copy -= 1) {
+        setImmediate(() => server.receive(Buffer.from(datagram)));
+      }
+    },
   });
   const server: DtlsSession = new DtlsSession({
     role: 'server',
@@ -44,6 +54,15 @@ describe('DtlsSession', () => {
     const { client, server } = await pair();
     const theirs = await client.handshake();
     const ours = await server.handshake();
+    expect(ours.profile).toBe(theirs.profile);
+    client.close();
+    server.close();
+  });
+
+  it('goes on when its first message was answered twice, as when the first answer is late', async () => {
+    let sent = 0;
+    const { client, server } = await pair(undefined, () => (++sent === 1 ? 2 : 1));
+    const [ours, theirs] = await Promise.all([server.handshake(), client.handshake()]);
     expect(ours.profile).toBe(theirs.profile);
     client.close();
     server.close();
