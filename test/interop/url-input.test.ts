@@ -22,7 +22,6 @@ import { API_KEY, API_SECRET, startSfuServer, type SfuServer } from '../support/
 const { ENDPOINT_COMPLETE } = IngressState_Status;
 const PICTURE = { width: 640, height: 360, framesPerSecond: 30 };
 const SECONDS = 6;
-const TYPES: Record<string, string> = { '.m3u8': 'application/vnd.apple.mpegurl', '.ts': 'video/mp2t' };
 
 let dir: string;
 let web: Server;
@@ -37,10 +36,6 @@ beforeAll(async () => {
   const source = [...flashBeepInputs({ ...PICTURE, realTime: false }), '-t', String(SECONDS)];
   const h264 = passthroughH264({ framesPerSecond: 30, bitrateKbps: 1_000 });
   await ffmpeg([...source, ...h264, '-c:a', 'aac', '-b:a', '128k', path.join(dir, 'clip.mp4')]);
-  await ffmpeg([
-    ...['-i', path.join(dir, 'clip.mp4'), '-c', 'copy', '-f', 'hls', '-hls_time', '2'],
-    ...['-hls_playlist_type', 'vod', path.join(dir, 'clip.m3u8')],
-  ]);
   await ffmpeg([
     ...[...source, '-c:v', 'libvpx', '-deadline', 'realtime', '-cpu-used', '8', '-b:v', '1M'],
     ...['-c:a', 'libopus', path.join(dir, 'clip.webm')],
@@ -58,8 +53,7 @@ beforeAll(async () => {
     }
     readFile(path.join(dir, path.basename(name))).then(
       (bytes) => {
-        const type = TYPES[path.extname(name)] ?? 'application/octet-stream';
-        response.writeHead(200, { 'content-type': type, 'content-length': bytes.length }).end(bytes);
+        response.writeHead(200, { 'content-length': bytes.length }).end(bytes);
       },
       () => response.writeHead(404).end(),
     );
