@@ -180,6 +180,8 @@ function applyUpdate(
   info.participantMetadata = request.participantMetadata || info.participantMetadata;
   if (request.enableTranscoding !== undefined) {
     info.enableTranscoding = request.enableTranscoding;
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- only ever written, as LiveKit does
+    info.bypassTranscoding = !request.enableTranscoding;
   }
   if (request.enabled !== undefined) {
     info.enabled = request.enabled;

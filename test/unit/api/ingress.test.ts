@@ -108,6 +108,8 @@ describe('ingress API', () => {
     const { status, json } = await call('CreateIngress', { ...PUBLISHER, enable_transcoding: false });
     expect(status).toBe(200);
     expect(json).toMatchObject({ enable_transcoding: false, bypass_transcoding: true });
+    const again = await call('UpdateIngress', { ingress_id: json['ingress_id'], enable_transcoding: true });
+    expect(again.json).toMatchObject({ enable_transcoding: true, bypass_transcoding: false });
   });
 
   it('makes WHIP endpoints, which are not transcoded by default', async () => {
