@@ -135,8 +135,9 @@ describe.concurrent('how a recording is played', () => {
     await startUrl(harness, `${web.url}/clip.mp4#sluice_loop=forever&sluice_start=2`);
     await harness.room.until(() => harness.room.packets('video').length > 2 * CLIP.framesPerSecond);
     await harness.bus.request(IngressHandler.deleteIngress, { ingressId: 'IN_url' }, { topic: 'IN_url' });
-    await expect.poll(() => harness.ingress.activeIngressIds()).toEqual([]);
+    await endOf(harness);
     await harness.close();
+    expect(harness.ingress.activeIngressIds()).toEqual([]);
   });
 
   it('an offset behind its end is an error that says so', async () => {

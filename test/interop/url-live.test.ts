@@ -172,8 +172,8 @@ describe.concurrent('a live URL that cannot be played', () => {
     const end = await endOf(harness);
     expect(end).toMatchObject({ status: ENDPOINT_ERROR });
     expect(end.error).toMatch(/^the URL cannot be played: srt:.*Input\/output error$/);
-    await expect.poll(() => harness.ingress.activeIngressIds()).toEqual([]);
     await harness.close();
+    expect(harness.ingress.activeIngressIds()).toEqual([]);
   });
 
   it('RTSP: no such stream, nobody there', async () => {
