@@ -123,8 +123,17 @@ export const CAPABILITIES: Readonly<Record<Source, Row>> = {
 export type IngressRow = { title: string; passthrough?: Proof; transcode?: Proof };
 
 const whipEncoders = 'test/interop/whip-encoders.test.ts';
-const urlInput = 'test/interop/url-input.test.ts';
-const playsUrl = '$name plays into a room at its own pace and is complete at its end';
+const whipTranscode = 'test/interop/whip-transcode.test.ts';
+const rtmpLayers = 'test/interop/rtmp-layers.test.ts';
+const urlLive = 'test/interop/url-live.test.ts';
+const enhanced: Proof = {
+  file: 'test/interop/rtmp-enhanced.test.ts',
+  test: "LiveKit's Rust client sees and hears $video with $audio",
+};
+const urlKinds: Proof = {
+  file: 'test/interop/url-kinds.test.ts',
+  test: '%s: every picture in order, sound in step',
+};
 
 /** Input → room. */
 export const INGRESS: readonly IngressRow[] = [
@@ -137,6 +146,15 @@ export const INGRESS: readonly IngressRow[] = [
     transcode: {
       file: 'test/interop/rtmp-ffmpeg.test.ts',
       test: 'B-frames are transcoded away, in order and with the reason told',
+    },
+  },
+  { title: 'Enhanced RTMP (VP8, VP9, AV1; HEVC)', passthrough: enhanced, transcode: enhanced },
+  {
+    title: 'RTMP in layers (multitrack; simulcast)',
+    passthrough: { file: rtmpLayers, test: 'the video tracks of a multitrack encoder are layers' },
+    transcode: {
+      file: rtmpLayers,
+      test: 'asked for layers, a picture that passes gets the lower ones encoded below it',
     },
   },
   {
@@ -152,6 +170,10 @@ export const INGRESS: readonly IngressRow[] = [
       file: whipEncoders,
       test: 'an encoder shaped like OBS is seen and heard, and stops with DELETE',
     },
+    transcode: {
+      file: whipTranscode,
+      test: 'an encoder like OBS that sends %s is decoded and encoded as its endpoint says',
+    },
   },
   {
     title: 'WHIP, Chromium (VP8, H.264, VP9, AV1)',
@@ -159,12 +181,44 @@ export const INGRESS: readonly IngressRow[] = [
       file: 'test/interop/whip-browser.test.ts',
       test: 'a browser with RTCPeerConnection and fetch publishes %s',
     },
+    transcode: {
+      file: whipTranscode,
+      test: 'a browser is transcoded too, through an ICE restart and sizes that change',
+    },
   },
-  { title: 'URL, MP4', passthrough: { file: urlInput, test: playsUrl }, transcode: 'here' },
-  { title: 'URL, HLS', passthrough: { file: urlInput, test: playsUrl } },
-  { title: 'URL, WebM (VP8, Opus)', transcode: { file: urlInput, test: playsUrl } },
+  {
+    title: 'URL, http(s) (MP4, MOV, Matroska, WebM, Ogg, MPEG-TS, HLS)',
+    passthrough: urlKinds,
+    transcode: urlKinds,
+  },
   {
     title: 'URL, local file',
-    passthrough: { file: urlInput, test: 'may be a file below the folder the operator opened' },
+    passthrough: {
+      file: 'test/interop/url-input.test.ts',
+      test: 'may be a file below the folder the operator opened',
+    },
+  },
+  {
+    title: 'URL, s3',
+    passthrough: {
+      file: 'test/interop/url-s3.test.ts',
+      test: 'plays with the keys of the configuration, looped',
+    },
+  },
+  {
+    title: 'URL, srt (caller)',
+    passthrough: { file: urlLive, test: 'SRT: calls, and is complete when the peer has ended' },
+    transcode: {
+      file: urlLive,
+      test: 'SRT with codecs no room takes: converted on the way, opened only once',
+    },
+  },
+  {
+    title: 'URL, rtsp',
+    passthrough: { file: urlLive, test: 'RTSP from GStreamer, media on the same connection' },
+  },
+  {
+    title: 'URL, rtmp (pulled)',
+    passthrough: { file: urlLive, test: 'RTMP from nginx, without ffmpeg' },
   },
 ];

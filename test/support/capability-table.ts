@@ -61,7 +61,7 @@ export function renderCapabilities(): string {
     '',
     `Every ✓ names the test that decodes its result. Egress: ${NOTHING} is refused with a word why; rooms and pages are meant with`,
     'their picture, OGG holds sound only, streams and segments carry H.264 and AAC, and all outputs of a job come from one',
-    `encode. Ingress: ${NOTHING} is refused (WHIP) or has no test (URL).`,
+    `encode. Ingress: ${NOTHING} has no test.`,
     '',
     ...notes.lines(),
   ].join('\n');
