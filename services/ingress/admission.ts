@@ -6,7 +6,10 @@ export type IngressWork = 'rtmp' | 'rtmpTranscoding' | 'whip' | 'whipBypassTrans
 /** Cores one session of each kind reserves; LiveKit's names, but for RTMP that passes through, which LiveKit has not. */
 export type IngressCpuCost = Readonly<Record<IngressWork, number>>;
 
-/** Pass-through as measured (docs/measured.md), rounded up; what transcodes (1080p30 H.264 in, 720p30 out) and URLs are estimates. */
+/**
+ * What passes through: measured (docs/measured.md), rounded up. What transcodes (1080p30 H.264 in, 720p30 out) and URLs:
+ * estimates.
+ */
 export const DEFAULT_INGRESS_CPU_COST: IngressCpuCost = {
   rtmp: 0.04,
   rtmpTranscoding: 0.6,
