@@ -7,6 +7,11 @@ const MAX_LAG_MS = HOLD_MS - 30;
 /** Chrome's estimates waver by less; following them would cost frames. */
 const DEAD_BAND_MS = 8;
 const ESTIMATES = 3;
+/**
+ * Estimates further apart than this are of a picture or sound that Chrome is still moving into place (the first seconds, a
+ * stall): they are over before they could be followed.
+ */
+const STEADY_MS = 40;
 /** Beyond this, the publisher's reports make no sense. */
 const MAX_ESTIMATE_MS = 2_000;
 /** A stage that stands still must not fill the memory. */
@@ -64,9 +69,8 @@ export class FramePacer<Frame extends PacedFrame> {
     if (this.#estimatesMs.length > ESTIMATES) {
       this.#estimatesMs.shift();
     }
-    const sorted = [...this.#estimatesMs].sort((a, b) => a - b);
-    const medianMs = sorted[Math.floor(sorted.length / 2)] ?? 0;
-    if (Math.abs(medianMs - this.#leadMs) > DEAD_BAND_MS) {
+    const [leastMs = 0, medianMs = 0, mostMs = Infinity] = [...this.#estimatesMs].sort((a, b) => a - b);
+    if (mostMs - leastMs <= STEADY_MS && Math.abs(medianMs - this.#leadMs) > DEAD_BAND_MS) {
       this.#leadMs = Math.max(-MAX_LAG_MS, Math.min(MAX_LEAD_MS, medianMs));
     }
   }

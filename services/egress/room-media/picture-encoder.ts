@@ -2,8 +2,8 @@ import { ServiceError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import { parseAvcConfig, type AvcConfig } from '../../media/codecs/h264-avcc.ts';
 import { joinAnnexB, splitLengthPrefixed, withoutDelimiters } from '../../media/codecs/h264.ts';
+import { EncoderChild } from '../../media/ffmpeg/encoder-child.ts';
 import { ivfFrame, ivfHeader, type IvfCodec } from '../../media/ffmpeg/ivf.ts';
-import { exitError, spawnFfmpeg, type FfmpegProcess } from '../../media/ffmpeg/run.ts';
 import type { Encoding } from '../../model/presets.ts';
 import { FLV_TAG, FlvReader, parseFlvVideo } from '../../protocol/flv.ts';
 import { pictureEncoderArgs } from './picture-encoder-args.ts';
@@ -24,7 +24,6 @@ export type PictureEncoderOptions = {
 export type EncodedFrame = { number: number; key: boolean; data: Uint8Array };
 
 const MAX_BACKLOG_BYTES = 8_000_000;
-const CLOSE_TIMEOUT_MS = 5_000;
 
 /**
  * One ffmpeg child that turns pictures of one codec and of any size into H.264 of one size at a constant rate. When it
@@ -33,39 +32,37 @@ const CLOSE_TIMEOUT_MS = 5_000;
 export class PictureEncoder {
   readonly codec: IvfCodec;
   readonly #options: PictureEncoderOptions;
-  readonly #process: FfmpegProcess;
+  readonly #child: EncoderChild;
   readonly #reader = new FlvReader();
-  readonly #done: Promise<void>;
   readonly #startUs: number;
   #config: AvcConfig | undefined;
   #lastUs = -1;
-  #failure: ServiceError | undefined;
-  #closing = false;
 
   constructor(options: PictureEncoderOptions) {
     const { ffmpegPath, encoding, logger } = options;
     this.#options = options;
     this.codec = options.codec;
     this.#startUs = (options.firstFrame * 1e6) / encoding.framerate;
-    this.#process = spawnFfmpeg({ ffmpegPath, args: pictureEncoderArgs(encoding), logger });
-    this.#process.stdin.write(ivfHeader(options.codec, encoding.width, encoding.height));
-    this.#process.stdout.on('data', (bytes: Buffer) => {
-      this.#onOutput(bytes);
+    this.#child = new EncoderChild({
+      ...{ ffmpegPath, logger, what: 'picture encoding' },
+      args: pictureEncoderArgs(encoding),
+      onEnded: (error) => {
+        if (error !== undefined) {
+          options.onFailure(error);
+        }
+      },
     });
-    this.#done = this.#process.exited.then((exit) => {
-      const early = new ServiceError('internal', 'picture encoding: ffmpeg ended before its input did');
-      const error = this.#failure ?? exitError(exit, 'picture encoding');
-      const unexpected = error ?? (this.#closing ? undefined : early);
-      if (unexpected !== undefined) {
-        options.onFailure(unexpected);
-      }
+    const { stdin, stdout } = this.#child.process;
+    stdin.write(ivfHeader(options.codec, encoding.width, encoding.height));
+    stdout.on('data', (bytes: Buffer) => {
+      this.#child.read(() => this.#onOutput(bytes));
     });
   }
 
   /** Pictures in decoding order. @returns false when it was left out: ask for a key frame and go on with that. */
   write(ptsUs: number, data: Uint8Array): boolean {
-    const { stdin } = this.#process;
-    if (this.#closing || stdin.destroyed || stdin.writableLength > MAX_BACKLOG_BYTES) {
+    const { stdin } = this.#child.process;
+    if (!this.#child.isOpen || stdin.writableLength > MAX_BACKLOG_BYTES) {
       return false;
     }
     this.#lastUs = Math.max(this.#lastUs + 1, Math.round(ptsUs - this.#startUs));
@@ -74,33 +71,18 @@ export class PictureEncoder {
   }
 
   /** Gives out what ffmpeg still holds and ends it. Idempotent. */
-  async close(): Promise<void> {
-    if (!this.#closing) {
-      this.#closing = true;
-      this.#process.stdin.end();
-      const timer = setTimeout(() => void this.#process.kill(0), CLOSE_TIMEOUT_MS);
-      await this.#done;
-      clearTimeout(timer);
-    }
-    return this.#done;
+  close(): Promise<void> {
+    return this.#child.close();
   }
 
   #onOutput(bytes: Buffer): void {
-    if (this.#failure !== undefined) {
-      return;
-    }
-    try {
-      for (const tag of this.#reader.push(bytes)) {
-        const video = tag.typeId === FLV_TAG.video ? parseFlvVideo(tag.body) : undefined;
-        if (video?.packet === 'config') {
-          this.#config = parseAvcConfig(video.data);
-        } else if (video?.packet === 'frame') {
-          this.#emit(tag.timestampMs, video.key, video.data);
-        }
+    for (const tag of this.#reader.push(bytes)) {
+      const video = tag.typeId === FLV_TAG.video ? parseFlvVideo(tag.body) : undefined;
+      if (video?.packet === 'config') {
+        this.#config = parseAvcConfig(video.data);
+      } else if (video?.packet === 'frame') {
+        this.#emit(tag.timestampMs, video.key, video.data);
       }
-    } catch (error) {
-      this.#failure = ServiceError.from(error);
-      void this.#process.kill();
     }
   }
 

@@ -1,10 +1,9 @@
-import { ServiceError } from '../../base/errors.ts';
 import { SafeEmitter } from '../../base/events.ts';
 import type { Logger } from '../../base/logger.ts';
 import { buildAvcConfig } from '../../media/codecs/h264-avcc.ts';
 import { joinLengthPrefixed } from '../../media/codecs/h264.ts';
+import { EncoderChild } from '../../media/ffmpeg/encoder-child.ts';
 import { ivfFrame, ivfHeader } from '../../media/ffmpeg/ivf.ts';
-import { exitError, spawnFfmpeg, type FfmpegProcess } from '../../media/ffmpeg/run.ts';
 import type { VideoCodec } from '../../model/packet.ts';
 import { FLV_TAG, flvFileHeader, flvTag, flvVideoBody } from '../../protocol/flv.ts';
 import { createEncodedOutput, type EncodedFrame } from './encoded-output.ts';
@@ -33,7 +32,6 @@ export type VideoTranscoderEvents = {
 const MAX_BACKLOG_BYTES = 8_000_000;
 /** Pictures may be shown before they are decoded, by an encoder's clock; FLV knows no times below zero. */
 const COMPOSITION_MARGIN_US = 1_000_000;
-const CLOSE_TIMEOUT_MS = 3_000;
 
 /**
  * Turns any video into constrained-to-baseline H.264 or VP8 without reordering, in one or more sizes, through one
@@ -42,38 +40,30 @@ const CLOSE_TIMEOUT_MS = 3_000;
  */
 export class VideoTranscoder {
   readonly events: SafeEmitter<VideoTranscoderEvents>;
-  readonly #process: FfmpegProcess;
-  readonly #done: Promise<void>;
+  readonly #child: EncoderChild;
   readonly #container: 'flv' | 'ivf';
   #baseUs: number | undefined;
   #waitsForKey = true;
-  #closing = false;
-  #failure: Error | undefined;
   #droppedFrames = 0;
 
   constructor(options: VideoTranscoderOptions) {
     const { ffmpegPath, target, logger } = options;
     this.events = new SafeEmitter(logger);
     this.#container = 'codec' in options ? 'ivf' : 'flv';
-    this.#process = spawnFfmpeg({
-      ffmpegPath,
+    this.#child = new EncoderChild({
+      ...{ ffmpegPath, logger, what: 'video transcoding' },
       args: videoTranscodeArgs(target, 'codec' in options ? options.codec : 'h264'),
       extraOutputs: target.layers.length - 1,
-      logger,
+      onEnded: (error) => this.events.emit('closed', error === undefined ? {} : { error }),
     });
-    this.#process.stdin.write(streamHeader(options));
-    for (const [index, stream] of this.#process.outputs.entries()) {
+    const { stdin, outputs } = this.#child.process;
+    stdin.write(streamHeader(options));
+    for (const [index, stream] of outputs.entries()) {
       const read = createEncodedOutput(target.codec);
       stream.on('data', (bytes: Buffer) => {
-        this.#onOutput(index, () => read(bytes));
+        this.#child.read(() => this.#onOutput(index, read(bytes)));
       });
     }
-    this.#done = this.#process.exited.then((exit) => {
-      const error = this.#failure ?? exitError(exit, 'video transcoding');
-      const early = new ServiceError('internal', 'video transcoding: ffmpeg ended before its input did');
-      const unexpected = error ?? (this.#closing || exit.killed ? undefined : early);
-      this.events.emit('closed', unexpected === undefined ? {} : { error: unexpected });
-    });
   }
 
   get droppedFrames(): number {
@@ -82,8 +72,8 @@ export class VideoTranscoder {
 
   /** One access unit in decoding order; starts with a key frame. Never blocks. */
   write(frame: SourceFrame): void {
-    const { stdin } = this.#process;
-    if (this.#closing || stdin.destroyed) {
+    const { stdin } = this.#child.process;
+    if (!this.#child.isOpen) {
       return;
     }
     const behind = stdin.writableLength > MAX_BACKLOG_BYTES;
@@ -109,28 +99,13 @@ export class VideoTranscoder {
   }
 
   /** Ends ffmpeg; what it still holds is given out first. Idempotent. */
-  async close(): Promise<void> {
-    if (!this.#closing) {
-      this.#closing = true;
-      this.#process.stdin.end();
-      const timer = setTimeout(() => void this.#process.kill(0), CLOSE_TIMEOUT_MS);
-      await this.#done;
-      clearTimeout(timer);
-    }
-    return this.#done;
+  close(): Promise<void> {
+    return this.#child.close();
   }
 
-  #onOutput(index: number, read: () => EncodedFrame[]): void {
-    if (this.#failure !== undefined) {
-      return;
-    }
-    try {
-      for (const frame of read()) {
-        this.events.emit('frame', { ...frame, ptsUs: frame.ptsUs + (this.#baseUs ?? 0), index });
-      }
-    } catch (error) {
-      this.#failure = ServiceError.from(error);
-      void this.#process.kill();
+  #onOutput(index: number, frames: readonly EncodedFrame[]): void {
+    for (const frame of frames) {
+      this.events.emit('frame', { ...frame, ptsUs: frame.ptsUs + (this.#baseUs ?? 0), index });
     }
   }
 }

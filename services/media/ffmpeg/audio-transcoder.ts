@@ -13,11 +13,10 @@ import type {
   AudioTranscoderEvents,
   AudioTranscoderOptions,
 } from './audio-transcoder-types.ts';
+import { EncoderChild } from './encoder-child.ts';
 import { OggReader } from './ogg-reader.ts';
-import { exitError, spawnFfmpeg, type FfmpegProcess } from './run.ts';
 
 const MAX_BACKLOG_BYTES = 4_000_000;
-const CLOSE_TIMEOUT_MS = 5_000;
 /**
  * Input is handed over in pieces of at least this length: every write wakes ffmpeg, and on a virtual machine a wake-up
  * costs more than the sound in it.
@@ -54,10 +53,9 @@ type InputWriter = {
 class FfmpegAudioTranscoder implements AudioTranscoder {
   readonly events: SafeEmitter<AudioTranscoderEvents>;
   readonly #options: AudioTranscoderOptions;
-  readonly #process: FfmpegProcess;
+  readonly #child: EncoderChild;
   readonly #input: InputWriter;
   readonly #readFrames: (bytes: Uint8Array) => EncodedFrame[];
-  readonly #done: Promise<void>;
   #formatSent = false;
   #lastPtsUs = -Infinity;
   #droppedChunks = 0;
@@ -68,31 +66,27 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
   #leastInsideUs = Infinity;
   #flushQueued = false;
   readonly #reading: StreamReading;
-  #closing = false;
-  #failure: Error | undefined;
 
   constructor(options: AudioTranscoderOptions) {
     this.#options = options;
     this.events = new SafeEmitter(options.logger);
     this.#input = createInputWriter(options.input);
     this.#readFrames = createFrameReader(options.output);
-    this.#process = spawnFfmpeg({
+    this.#child = new EncoderChild({
       ffmpegPath: options.ffmpegPath,
       args: audioTranscodeArgs(options.input, options.output, options.mixed),
       logger: options.logger,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
+      what: 'audio transcoding',
+      onEnded: (error) => this.events.emit('closed', error === undefined ? {} : { error }),
     });
-    this.#reading = new StreamReading(this.#process.stdout);
-    this.#process.stdout.on('data', (bytes: Buffer) => {
+    const { stdout, ended } = this.#child.process;
+    this.#reading = new StreamReading(stdout);
+    stdout.on('data', (bytes: Buffer) => {
       this.#onOutput(bytes);
     });
-    void this.#process.ended.then(() => {
+    void ended.then(() => {
       this.#reading.start();
-    });
-    this.#done = this.#process.exited.then((exit) => {
-      const error = this.#failure ?? exitError(exit, 'audio transcoding');
-      const unexpected = error ?? (this.#closing || exit.killed ? undefined : endedEarly());
-      this.events.emit('closed', unexpected === undefined ? {} : { error: unexpected });
     });
   }
 
@@ -101,8 +95,8 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
   }
 
   write(chunk: { ptsUs: number; data: Uint8Array }): void {
-    const { stdin } = this.#process;
-    if (this.#closing || stdin.destroyed) {
+    const { stdin } = this.#child.process;
+    if (!this.#child.isOpen) {
       return;
     }
     if (stdin.writableLength > MAX_BACKLOG_BYTES) {
@@ -134,7 +128,7 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
   }
 
   #flush(): void {
-    const { stdin } = this.#process;
+    const { stdin } = this.#child.process;
     if (this.#held.length > 0 && stdin.writable) {
       this.#insideUs += this.#heldUs;
       stdin.write(Buffer.concat(this.#held));
@@ -154,7 +148,7 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
 
   /** Takes ffmpeg's answer; when some of it is still to come, or nothing ever will, that wakes us. */
   #collect(): void {
-    const bytes = this.#closing ? undefined : this.#reading.take();
+    const bytes = this.#child.isOpen ? this.#reading.take() : undefined;
     if (bytes !== undefined) {
       this.#onOutput(bytes);
     }
@@ -169,33 +163,21 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
     return ((codec === 'opus' ? OPUS_FRAME_SAMPLES : AAC_FRAME_SAMPLES) * 1e6) / sampleRateHz;
   }
 
-  async close(): Promise<void> {
-    if (!this.#closing) {
-      this.#closing = true;
+  close(): Promise<void> {
+    if (this.#child.isOpen) {
       this.#flush();
       this.#reading.start();
-      this.#process.stdin.end();
-      const timer = setTimeout(() => void this.#process.kill(0), CLOSE_TIMEOUT_MS);
-      await this.#done;
-      clearTimeout(timer);
     }
-    return this.#done;
+    return this.#child.close();
   }
 
   #onOutput(bytes: Uint8Array): void {
-    if (this.#failure !== undefined) {
-      return;
-    }
-    try {
+    this.#child.read(() => {
       for (const frame of this.#readFrames(bytes)) {
         this.#insideUs -= this.#frameUs;
         this.#emitFrame(frame);
       }
-    } catch (error) {
-      this.#failure = ServiceError.from(error);
-      this.#options.logger.error({ err: error }, 'transcoder output unreadable');
-      void this.#process.kill();
-    }
+    });
   }
 
   #emitFrame(frame: EncodedFrame): void {
@@ -301,8 +283,4 @@ function parseOpusHead(packet: Uint8Array): { format: AudioFormat; preSkipSample
     format: { kind: 'audio', codec: 'opus', sampleRateHz: 48_000, channels: head.readUInt8(9) },
     preSkipSamples: head.readUInt16LE(10),
   };
-}
-
-function endedEarly(): ServiceError {
-  return new ServiceError('internal', 'audio transcoding: ffmpeg ended before its input did');
 }

@@ -85,7 +85,9 @@ describe('the frames of a picture on the stage', () => {
     const { lateMs, skipped } = play({
       arrivalMs: (_index, dueMs) => dueMs,
       before: (pacer) => {
-        pacer.setLead(leadMs);
+        for (const waverMs of [0, 5, -3]) {
+          pacer.setLead(leadMs + waverMs);
+        }
       },
     });
     expect(skipped).toBe(0);
@@ -102,6 +104,18 @@ describe('the frames of a picture on the stage', () => {
       },
     });
     expect(Math.max(...lateMs.map((late) => Math.abs(late - 40)))).toBeLessThanOrEqual(21);
+  });
+
+  it('do not follow sound that is still being moved into place', () => {
+    const { lateMs } = play({
+      arrivalMs: (_index, dueMs) => dueMs,
+      before: (pacer) => {
+        for (const estimateMs of [208, 127, 60, 20]) {
+          pacer.setLead(estimateMs);
+        }
+      },
+    });
+    expect(Math.max(...lateMs.map((late) => Math.abs(late)))).toBeLessThanOrEqual(21);
   });
 
   it('of a faster source are thinned out without falling behind, those of a slower one repeated', () => {
