@@ -98,14 +98,10 @@ describe('one encode of a room', () => {
       for (const streamed of [first, await nginx.recorded(TLS), await nginx.recorded(ADDED)]) {
         const sent = (await codedPictures(streamed)).map(({ hash }) => hash);
         expect(sent.length).toBeGreaterThan(60);
-        const start = pictures.indexOf(sent[0] ?? '');
-        expect(start).toBeGreaterThanOrEqual(0);
-        expect(sent).toEqual(pictures.slice(start, start + sent.length));
+        expect(partOf(pictures, sent)).toEqual(sent);
         // The hash of a first packet covers what its container says about it.
         const heard = (await packetHashes(streamed, 'audio')).slice(1);
-        const at = sound.indexOf(heard[0] ?? '');
-        expect(at).toBeGreaterThanOrEqual(0);
-        expect(heard).toEqual(sound.slice(at, at + heard.length));
+        expect(partOf(sound, heard)).toEqual(heard);
         expectLike(await analyzeFlashBeep(streamed), whole);
       }
       const film = await frameCounters(file);
@@ -145,6 +141,15 @@ async function expectWholeFile(file: string): Promise<FlashBeepReport> {
   expect(report.beepRatio, measured).toBeGreaterThanOrEqual(0.8);
   expect(Math.abs(report.medianOffsetMs), measured).toBeLessThanOrEqual(60);
   return report;
+}
+
+/** The run of `whole` that is most like `part`. Silence and a picture that stands still hash the same again and again. */
+function partOf(whole: readonly string[], part: readonly string[]): string[] {
+  const runs = whole.flatMap((hash, start) =>
+    hash === part[0] ? [whole.slice(start, start + part.length)] : [],
+  );
+  const likeness = (run: readonly string[]): number => run.filter((hash, i) => hash === part[i]).length;
+  return runs.sort((a, b) => likeness(b) - likeness(a))[0] ?? [];
 }
 
 /** As complete as the file, and each flash as far from its beep as there; pictures and sound are known to be the same. */
