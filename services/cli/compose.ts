@@ -147,7 +147,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
             slates: { files: config.ingress.slates, byDefault: config.ingress.slate },
           },
           ...(await rtmpsOptions(config)),
-          url: urlInputOptions(config),
+          url: await urlInputOptions(config),
           ffprobePath: options.tools.ffprobePath,
           cpuCost: ingressCpuCost(config),
           maxCpuUtilization: config.ingress.max_cpu_utilization,

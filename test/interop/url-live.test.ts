@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -10,9 +10,11 @@ import type { FlashBeepReport } from '../support/flash-beep.ts';
 import { freePort, startNginxRtmp, type NginxRtmp } from '../support/nginx-rtmp.ts';
 import { startRtspServer, type RtspServer } from '../support/rtsp-server.ts';
 import { untilUdpBound } from '../support/srt-receiver.ts';
-import { CLIP, makeClips } from '../support/url-clips.ts';
+import { startTlsFront } from '../support/tls-front.ts';
+import { CLIP, makeClips, makePlaylist } from '../support/url-clips.ts';
 import { endOf, playToEnd, startUrl, startUrlHarness, type Played } from '../support/url-play.ts';
 import { ENDPOINT_ERROR, ENDPOINT_PUBLISHING } from '../support/ingress-harness.ts';
+import { startWebFolder } from '../support/web-folder.ts';
 
 const { ENDPOINT_COMPLETE } = IngressState_Status;
 const SECONDS = 5;
@@ -30,6 +32,7 @@ let nginx: NginxRtmp;
 beforeAll(async () => {
   dir = await mkdtemp(path.join(tmpdir(), 'sluice-url-live-'));
   await makeClips(dir, ['clip.mp4', 'clip.ts'], SECONDS);
+  await makePlaylist(dir, 'clip.mp4', 'clip.m3u8');
   [rtsp, nginx] = await Promise.all([startRtspServer([path.join(dir, 'clip.mp4')]), startNginxRtmp()]);
 }, 60_000);
 
@@ -103,6 +106,66 @@ describe.concurrent('a live URL', () => {
     const played = await playToEnd(nginx.url('pulled'));
     await publisher.exited;
     await expectClip(played, 75);
+  });
+});
+
+describe.concurrent('TLS in front of a server', () => {
+  it('RTSPS: plays with the authority of the configuration', async () => {
+    const front = await startTlsFront(rtsp.port);
+    const url = `rtsps://localhost:${front.port}/clip.mp4`;
+    await expectClip(await playToEnd(url, { url: { tls: { ca: front.ca } } }), 5, MAX_SKEW_MS + 21);
+    const { end } = await playToEnd(url);
+    expect(end).toMatchObject({ status: ENDPOINT_ERROR });
+    expect(end.error).toMatch(/cannot be reached: TLS failed: self-signed certificate/);
+    await front.close();
+  });
+
+  it('RTMPS: plays with the authority of the configuration', async () => {
+    const front = await startTlsFront(nginx.port);
+    const publisher = new FfmpegEncoder([
+      ...['-re', '-i', path.join(dir, 'clip.mp4'), '-c', 'copy', '-f', 'flv', nginx.url('secure')],
+    ]);
+    await nginx.publishing('secure');
+    const url = `rtmps://localhost:${front.port}/${new URL(nginx.url('secure')).pathname.slice(1)}`;
+    const { end } = await playToEnd(url);
+    expect(end.error).toMatch(/cannot be reached: TLS failed: self-signed certificate/);
+    const played = await playToEnd(url, { url: { tls: { ca: front.ca } } });
+    await publisher.exited;
+    await expectClip(played, 105);
+    await front.close();
+  });
+
+  it('HTTPS: plays a playlist with the authority of the configuration, or unverified', async () => {
+    const web = await startWebFolder(dir);
+    const front = await startTlsFront(Number(new URL(web.url).port));
+    const url = `https://localhost:${front.port}/clip.m3u8`;
+    const [trusted, unverified, refused] = await Promise.all([
+      playToEnd(url, { url: { tls: { ca: front.ca } } }),
+      playToEnd(url.replace('localhost', '127.0.0.1'), { url: { tls: { verify: false } } }),
+      playToEnd(url),
+    ]);
+    await expectClip(trusted, 0);
+    await expectClip(unverified, 0);
+    expect(refused.end).toMatchObject({ status: ENDPOINT_ERROR });
+    expect(refused.end.error).toMatch(
+      /^localhost:\d+ cannot be reached: TLS failed: self-signed certificate/,
+    );
+    await Promise.all([front.close(), web.close()]);
+  });
+
+  it('HTTPS: segments are verified like their playlist', async () => {
+    const web = await startWebFolder(dir);
+    const [front, other] = await Promise.all([1, 2].map(() => startTlsFront(Number(new URL(web.url).port))));
+    const list = (await readFile(path.join(dir, 'clip.m3u8'), 'utf8')).replaceAll(
+      /^clip\d/gm,
+      `https://localhost:${other?.port}/$&`,
+    );
+    await writeFile(path.join(dir, 'elsewhere.m3u8'), list);
+    const url = `https://localhost:${front?.port}/elsewhere.m3u8`;
+    const { end } = await playToEnd(url, { url: { tls: { ca: front?.ca ?? '' } } });
+    expect(end).toMatchObject({ status: ENDPOINT_ERROR });
+    expect(end.error).toMatch(/TLS failed: self-signed certificate/);
+    await Promise.all([front?.close(), other?.close(), web.close()]);
   });
 });
 

@@ -81,6 +81,14 @@ const urlInputSchema = z.strictObject({
     .default([])
     .describe('Private ranges that URL inputs may read from, as CIDR (10.1.0.0/16); all others are refused.'),
   file_root: z.string().default('').describe('Folder that file:// inputs may read; empty = no files.'),
+  tls_verify: z
+    .boolean()
+    .default(true)
+    .describe('Refuse servers (https, rtsps, rtmps, s3) whose certificate cannot be verified.'),
+  tls_ca_file: z
+    .string()
+    .default('')
+    .describe('PEM file with authorities that are trusted besides the public ones, for private servers.'),
   s3: z
     .strictObject({
       access_key: z.string().min(1).describe('Access key.').meta({ example: 'AKIA…' }),

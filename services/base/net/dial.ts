@@ -1,25 +1,31 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { messageOf, ServiceError } from '../errors.ts';
+import { messageOf, ServiceError, type ServiceErrorOptions } from '../errors.ts';
 
-export type DialOptions = {
+/** Whose certificates are accepted. */
+export type TlsTrust = {
+  /** Certificates of authorities (PEM) instead of the public ones. */
+  ca?: string | string[];
+  /** False: any certificate will do. Default: true. */
+  verify?: boolean;
+};
+
+export type DialOptions = TlsTrust & {
   host: string;
   /** Where to connect when the host was resolved before; it is then looked up no more. */
   address?: string;
   port: number;
   secure: boolean;
-  /** Trusted instead of the public authorities (PEM); for tests. */
-  ca?: string;
   timeoutMs: number;
   signal: AbortSignal;
 };
 
 /**
- * A TCP or TLS connection to somebody else's server; certificates are verified.
- * @throws ServiceError unavailable, blaming the destination: not resolved, refused, timed out, certificate.
+ * A TCP or TLS connection to somebody else's server.
+ * @throws ServiceError unavailable, blaming the destination: not resolved, refused, timed out; not retryable: certificate.
  */
 export async function dial(options: DialOptions): Promise<Socket> {
-  const { host, port, secure, ca, timeoutMs, signal } = options;
+  const { host, port, secure, ca, verify, timeoutMs, signal } = options;
   const target = options.address ?? host;
   const socket = secure
     ? connectTls({
@@ -27,6 +33,7 @@ export async function dial(options: DialOptions): Promise<Socket> {
         port,
         ...(isIP(host) === 0 ? { servername: host } : {}),
         ...(ca === undefined ? {} : { ca }),
+        ...(verify === undefined ? {} : { rejectUnauthorized: verify }),
       })
     : connectTcp({ host: target, port });
   socket.setNoDelay(true);
@@ -42,7 +49,7 @@ export async function dial(options: DialOptions): Promise<Socket> {
         if (error === undefined) {
           resolve();
         } else {
-          reject(error instanceof ServiceError ? error : unreachable(options, reasonOf(error), error));
+          reject(error instanceof ServiceError ? error : failureOf(error, options));
         }
       };
       const onAbort = (): void => {
@@ -74,15 +81,13 @@ const REASONS: Readonly<Record<string, string>> = {
   ENETUNREACH: 'no route to the network',
 };
 
-function reasonOf(error: unknown): string {
+function failureOf(error: unknown, options: DialOptions): ServiceError {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const isTls = /CERT|SELF_SIGNED|ALTNAME|SSL|TLS|EPROTO|UNABLE_TO/.test(code);
   const known = REASONS[code];
-  if (known !== undefined) {
-    return known;
-  }
-  return /CERT|SELF_SIGNED|ALTNAME|SSL|TLS|EPROTO|UNABLE_TO/.test(code)
-    ? `TLS failed: ${tlsReason(messageOf(error))}`
-    : messageOf(error) || code;
+  return isTls && known === undefined
+    ? unreachable(options, `TLS failed: ${tlsReason(messageOf(error))}`, { cause: error, retryable: false })
+    : unreachable(options, known ?? (messageOf(error) || code), { cause: error });
 }
 
 /** OpenSSL puts its error in the middle of a line of internals. */
@@ -90,9 +95,13 @@ function tlsReason(message: string): string {
   return /:SSL routines:[^:]*:([^:]+):/.exec(message)?.[1] ?? message;
 }
 
-function unreachable({ host, port }: DialOptions, reason: string, cause?: unknown): ServiceError {
+function unreachable(
+  { host, port }: DialOptions,
+  reason: string,
+  options: ServiceErrorOptions = {},
+): ServiceError {
   return new ServiceError('unavailable', `${host}:${port} cannot be reached: ${reason}`, {
     blame: 'destination',
-    cause,
+    ...options,
   });
 }

@@ -6,10 +6,13 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import { connect, type AddressInfo, type Socket } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { createSecureContext, TLSSocket } from 'node:tls';
 import { messageOf, ServiceError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
+import { dial } from '../../base/net/dial.ts';
+import { throwawayCertificate } from '../../base/net/throwaway-certificate.ts';
 import type { UrlPolicy } from './url-policy.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -19,6 +22,9 @@ const MAX_CONNECTIONS = 32;
  * A forward proxy on loopback through which ffmpeg reads a URL. It resolves every name itself and connects to the very
  * address it checked, so neither a redirect, nor a segment list, nor a name that changes between check and use leads
  * into a private network. Only who knows its password (ffmpeg, by environment) may use it.
+ *
+ * TLS to the server is spoken and verified here too, in front of ffmpeg's own, which ends here: ffmpeg would verify what is
+ * in the URL, but not the segments of a playlist.
  */
 export class GuardedProxy {
   readonly #policy: UrlPolicy;
@@ -26,6 +32,8 @@ export class GuardedProxy {
   readonly #password = randomBytes(18).toString('hex');
   readonly #server: Server;
   readonly #sockets = new Set<Duplex>();
+  readonly #secureContext = createSecureContext(throwawayCertificate());
+  readonly #stop = new AbortController();
   #refusal: ServiceError | undefined;
 
   private constructor(policy: UrlPolicy, logger: Logger) {
@@ -62,6 +70,7 @@ export class GuardedProxy {
   }
 
   async close(): Promise<void> {
+    this.#stop.abort();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#sockets.forEach((socket) => socket.destroy());
     await closed;
@@ -117,6 +126,7 @@ export class GuardedProxy {
     }
   }
 
+  /** ffmpeg asks for a tunnel only to speak TLS in it. */
   async #tunnel(request: IncomingMessage, socket: Duplex): Promise<void> {
     socket.on('error', () => socket.destroy());
     if (!this.#isAllowed(request)) {
@@ -130,23 +140,34 @@ export class GuardedProxy {
       socket.end('HTTP/1.1 400 Bad Request\r\n\r\n');
       return;
     }
+    const host = (target[1] ?? '').replace(/^\[|\]$/g, '');
+    let address: string;
     try {
-      const host = await this.#policy.address(target[1] ?? '');
-      const upstream = connect({ host, port: Number(target[2]), timeout: CONNECT_TIMEOUT_MS });
-      this.#keep(upstream);
-      upstream.once('connect', () => {
-        upstream.setTimeout(0);
-        socket.write('HTTP/1.1 200 Connection Established\r\n\r\n');
-        socket.pipe(upstream);
-        upstream.pipe(socket);
-      });
-      upstream.once('timeout', () => upstream.destroy(new Error('timed out')));
-      upstream.once('error', () => socket.end('HTTP/1.1 502 Bad Gateway\r\n\r\n'));
-      upstream.once('close', () => socket.destroy());
-      socket.once('close', () => upstream.destroy());
+      address = await this.#policy.address(host);
     } catch (error) {
       this.#refuse(error);
       socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
+      return;
+    }
+    try {
+      const upstream = await dial({
+        ...{ host, address, port: Number(target[2]), secure: true, ...this.#policy.trust },
+        ...{ timeoutMs: CONNECT_TIMEOUT_MS, signal: this.#stop.signal },
+      });
+      this.#keep(upstream);
+      socket.write('HTTP/1.1 200 Connection Established\r\n\r\n');
+      const inner = new TLSSocket(socket, { isServer: true, secureContext: this.#secureContext });
+      this.#keep(inner);
+      inner.pipe(upstream).pipe(inner);
+      upstream.once('close', () => inner.destroy());
+      inner.once('close', () => upstream.destroy());
+      socket.once('close', () => inner.destroy());
+    } catch (error) {
+      // A server that is down may be asked again, one with a wrong certificate never can.
+      if (error instanceof ServiceError && !error.retryable) {
+        this.#refuse(error);
+      }
+      socket.end('HTTP/1.1 502 Bad Gateway\r\n\r\n');
     }
   }
 

@@ -3,7 +3,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { SrtAddress } from '../../model/stream-url.ts';
 import { GuardedProxy } from './guarded-proxy.ts';
 import { RtspRelay } from './rtsp-relay.ts';
-import type { RtmpTarget, UrlPolicy, UrlTarget } from './url-policy.ts';
+import type { RtmpTarget, RtspTarget, UrlPolicy, UrlTarget } from './url-policy.ts';
 
 /** One way to read a target, with whatever stands guard over it. */
 export type OpenInput = {
@@ -47,7 +47,7 @@ export async function openInput(
     case 'srt':
       return { ...UNGUARDED, isSrt: true, args: () => srtArgs(target.address, target.ipAddress) };
     case 'rtsp':
-      return openRtsp(target, logger);
+      return openRtsp(target, policy, logger);
   }
 }
 
@@ -84,8 +84,8 @@ function srtArgs(address: SrtAddress, ipAddress: string): string[] {
 }
 
 /** Media comes on the same connection (interleaved): the server cannot name another place to fetch it from. */
-async function openRtsp(target: Extract<UrlTarget, { kind: 'rtsp' }>, logger: Logger): Promise<OpenInput> {
-  const relay = await RtspRelay.start({ ...target, logger });
+async function openRtsp(target: RtspTarget, policy: UrlPolicy, logger: Logger): Promise<OpenInput> {
+  const relay = await RtspRelay.start({ ...target, trust: policy.trust, logger });
   const { username, password, pathname, search } = new URL(target.url);
   const credentials = username === '' ? '' : `${username}:${password}@`;
   const url = `rtsp://${credentials}127.0.0.1:${relay.port}${pathname}${search}`;

@@ -1,4 +1,4 @@
-import { dial } from '../../base/net/dial.ts';
+import { dial, type TlsTrust } from '../../base/net/dial.ts';
 import { ServiceError } from '../../base/errors.ts';
 import { redactStreamKey, redactText } from '../../base/redact.ts';
 import type { RtmpAddress } from '../../model/stream-url.ts';
@@ -17,8 +17,7 @@ export type RtmpPlayOptions = {
   sink: MediaSink;
   stallMs: number;
   signal: AbortSignal;
-  /** Trusted instead of the public authorities (PEM); for tests. */
-  ca?: string;
+  trust: TlsTrust;
 };
 
 const OPEN_TIMEOUT_MS = 10_000;
@@ -37,12 +36,11 @@ const MAX_REASON_CHARACTERS = 200;
  * @throws ServiceError unavailable, blaming the server: unreachable, refused, silent, gone.
  */
 export async function playRtmp(options: RtmpPlayOptions): Promise<void> {
-  const { address, ipAddress, signal, ca } = options;
+  const { address, ipAddress, signal, trust } = options;
   const { host, port, secure } = address;
   const socket = await dial({
-    ...{ host, address: ipAddress, port, secure, signal },
+    ...{ host, address: ipAddress, port, secure, signal, ...trust },
     timeoutMs: OPEN_TIMEOUT_MS,
-    ...(ca === undefined ? {} : { ca }),
   });
   await new Promise<void>((resolve, reject) => {
     const player = new Player(options, (error) => {

@@ -1,5 +1,5 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { dial } from '../../base/net/dial.ts';
+import { dial, type TlsTrust } from '../../base/net/dial.ts';
 import { messageOf, ServiceError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 
@@ -8,11 +8,10 @@ export type RtspRelayOptions = {
   /** Checked before. */
   ipAddress: string;
   port: number;
-  /** rtsps: TLS to the server, its certificate verified. */
+  /** rtsps: TLS to the server. */
   secure: boolean;
   logger: Logger;
-  /** Trusted instead of the public authorities (PEM); for tests. */
-  ca?: string;
+  trust: TlsTrust;
 };
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -74,13 +73,12 @@ export class RtspRelay {
   }
 
   async #connect(client: Socket): Promise<void> {
-    const { host, ipAddress, port, secure, ca, logger } = this.#options;
+    const { host, ipAddress, port, secure, trust, logger } = this.#options;
     client.pause();
     const server = await dial({
-      ...{ host, address: ipAddress, port, secure },
+      ...{ host, address: ipAddress, port, secure, ...trust },
       timeoutMs: CONNECT_TIMEOUT_MS,
       signal: this.#stop.signal,
-      ...(ca === undefined ? {} : { ca }),
     });
     this.#keep(server);
     const filter = new AnswerFilter((location) => {

@@ -4,6 +4,7 @@ import { BlockList, isIP } from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ServiceError } from '../../base/errors.ts';
+import type { TlsTrust } from '../../base/net/dial.ts';
 import { parseStreamUrl, type RtmpAddress, type SrtAddress } from '../../model/stream-url.ts';
 import { presignS3, type S3InputOptions } from './s3-presign.ts';
 
@@ -14,6 +15,8 @@ export type UrlPolicyOptions = {
   fileRoot: string;
   /** Undefined: s3: URLs are refused. */
   s3?: S3InputOptions | undefined;
+  /** Of https, rtsps, rtmps and s3; default: public authorities. */
+  tls?: TlsTrust;
   /** Another resolver, for tests. */
   resolve?: (host: string) => Promise<{ address: string }[]>;
 };
@@ -58,6 +61,8 @@ const PRIVATE_RANGES: readonly string[] = [
 
 /** Decides which addresses and files a URL input may read, before and while it reads them. */
 export class UrlPolicy {
+  /** Whose certificates count. */
+  readonly trust: TlsTrust;
   readonly #private = rangesOf(PRIVATE_RANGES);
   readonly #allowed: BlockList;
   readonly #fileRoot: string;
@@ -69,6 +74,7 @@ export class UrlPolicy {
     this.#allowed = rangesOf(options.allowAddresses);
     this.#fileRoot = options.fileRoot;
     this.#s3 = options.s3;
+    this.trust = options.tls ?? {};
     this.#resolve = options.resolve ?? ((host) => lookup(host, { all: true, verbatim: true }));
   }
 

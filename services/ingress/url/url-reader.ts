@@ -79,7 +79,12 @@ export class UrlReader {
     const { policy, logger, ...rest } = this.#options;
     const options = { ...rest, logger, signal: this.#stop.signal };
     if (target.kind === 'rtmp') {
-      await playRtmp({ ...options, address: target.address, ipAddress: target.ipAddress });
+      await playRtmp({
+        ...options,
+        address: target.address,
+        ipAddress: target.ipAddress,
+        trust: policy.trust,
+      });
       return undefined;
     }
     const input = await openInput(target, policy, logger);

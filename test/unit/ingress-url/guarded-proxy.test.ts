@@ -1,9 +1,14 @@
+import { once } from 'node:events';
 import { createServer, request, type IncomingMessage, type RequestOptions, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { connect, type AddressInfo } from 'node:net';
-import { afterEach, expect, it } from 'vitest';
+import { connect as connectTls } from 'node:tls';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createLogger } from '../../../services/base/logger.ts';
+import type { TlsTrust } from '../../../services/base/net/dial.ts';
 import { GuardedProxy } from '../../../services/ingress/url/guarded-proxy.ts';
 import { UrlPolicy } from '../../../services/ingress/url/url-policy.ts';
+import { selfSigned } from '../../support/tls-front.ts';
 
 const logger = createLogger({ level: 'silent' });
 const cleanUps: (() => Promise<unknown>)[] = [];
@@ -20,10 +25,11 @@ async function origin(answer: (request: IncomingMessage) => string): Promise<num
 
 async function proxyFor(
   allowAddresses: string[],
+  tls: TlsTrust = {},
 ): Promise<{ proxy: GuardedProxy; auth: string; port: number }> {
   const resolve = (host: string): Promise<{ address: string }[]> =>
     Promise.resolve([{ address: host === 'media.test' ? '127.0.0.2' : '127.0.0.1' }]);
-  const policy = new UrlPolicy({ allowAddresses, fileRoot: '', resolve });
+  const policy = new UrlPolicy({ allowAddresses, fileRoot: '', resolve, tls });
   const proxy = await GuardedProxy.start(policy, logger);
   cleanUps.push(() => proxy.close());
   const url = new URL(proxy.url);
@@ -73,27 +79,73 @@ it('refuses what the policy refuses, and remembers why', async () => {
   await expect(ask({ port, path: '/relative', headers })).resolves.toMatchObject({ status: 400 });
 });
 
-it.each([
-  ['an allowed address', 'origin.test', 200],
-  ['a private address', 'media.test', 403],
-])('tunnels TLS to %s only', async (_name, host, status) => {
-  const target = await origin(() => 'behind the tunnel');
-  const { auth, port } = await proxyFor(['127.0.0.1/32']);
-  const socket = connect(port, '127.0.0.1');
-  cleanUps.push(() => Promise.resolve(socket.destroy()));
-  socket.write(`CONNECT ${host}:${target} HTTP/1.1\r\nProxy-Authorization: ${auth}\r\n\r\n`);
-  let text = '';
-  await new Promise<void>((resolve) => {
-    socket.on('data', (chunk: Buffer) => {
-      text += chunk.toString();
-      if (status === 200 && text.endsWith('Established\r\n\r\n')) {
-        socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
-      }
-    });
-    socket.on('close', () => resolve());
+describe('TLS', () => {
+  let pem: { cert: string; key: string };
+  beforeAll(() => {
+    pem = selfSigned();
   });
-  expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
-  expect(text.includes('behind the tunnel')).toBe(status === 200);
+
+  /** What a client that verifies nothing gets behind the proxy. @returns the answer to CONNECT, and the page. */
+  async function askTls(
+    host: string,
+    tls: TlsTrust,
+  ): Promise<{ status: string; page: string; refusal: string }> {
+    const origin = createTlsServer(pem, (_request, response) => response.end('behind the tunnel'));
+    await new Promise<void>((resolve) => origin.listen(0, '127.0.0.1', resolve));
+    cleanUps.push(() => new Promise((resolve) => origin.close(resolve)));
+    const { proxy, auth, port } = await proxyFor(['127.0.0.1/32'], tls);
+    const socket = connect(port, '127.0.0.1');
+    cleanUps.push(() => Promise.resolve(socket.destroy()));
+    const target = `${host}:${(origin.address() as AddressInfo).port}`;
+    socket.write(`CONNECT ${target} HTTP/1.1\r\nProxy-Authorization: ${auth}\r\n\r\n`);
+    const [head] = (await once(socket, 'data')) as [Buffer];
+    const status = head.toString().split(' ')[1] ?? '';
+    let page = '';
+    if (status === '200') {
+      const secure = connectTls({ socket, rejectUnauthorized: false });
+      secure.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+      for await (const chunk of secure) {
+        page += String(chunk);
+      }
+    }
+    return { status, page, refusal: proxy.refusal?.message ?? '' };
+  }
+
+  it('reaches a server whose certificate is trusted', async () => {
+    const { status, page, refusal } = await askTls('localhost', { ca: pem.cert });
+    expect([status, refusal]).toEqual(['200', '']);
+    expect(page).toMatch(/behind the tunnel$/);
+  });
+
+  it('reaches any server when nothing is to be verified', async () => {
+    const { status, page } = await askTls('origin.test', { verify: false });
+    expect(status).toBe('200');
+    expect(page).toMatch(/behind the tunnel$/);
+  });
+
+  it.each([
+    ['nobody vouches for the server', 'localhost', {}, '502', /TLS failed: self-signed certificate/],
+    ['the certificate is for another name', 'origin.test', 'own', '502', /TLS failed: .*origin\.test/],
+    ['the address is private', 'media.test', 'own', '403', /media\.test is in a private network/],
+  ] as const)('is refused when %s', async (_case, host, trust, status, reason) => {
+    const answer = await askTls(host, trust === 'own' ? { ca: pem.cert } : trust);
+    expect(answer).toMatchObject({ status, page: '' });
+    expect(answer.refusal).toMatch(reason);
+  });
+
+  it('ends with a client that does not speak it', async () => {
+    const origin = createTlsServer(pem);
+    await new Promise<void>((resolve) => origin.listen(0, '127.0.0.1', resolve));
+    cleanUps.push(() => new Promise((resolve) => origin.close(resolve)));
+    const { auth, port } = await proxyFor(['127.0.0.1/32'], { ca: pem.cert });
+    const socket = connect(port, '127.0.0.1');
+    const target = `localhost:${(origin.address() as AddressInfo).port}`;
+    socket.write(`CONNECT ${target} HTTP/1.1\r\nProxy-Authorization: ${auth}\r\n\r\n`);
+    await once(socket, 'data');
+    socket.write('GET / HTTP/1.1\r\n\r\n');
+    socket.on('error', () => undefined);
+    await once(socket, 'close');
+  });
 });
 
 it('survives a target that refuses or hangs up', async () => {
