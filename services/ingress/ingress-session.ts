@@ -7,14 +7,14 @@ import type { Bus, Unregister } from '../bus/bus.ts';
 import { IngressHandler } from '../bus/rpc-methods.ts';
 import type { AmfObject } from '../protocol/amf0.ts';
 import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
-import { BackupEncoders } from './backup-encoders.ts';
+import { EncoderSeat } from './encoder-seat.ts';
 import { ingressSettings } from './ingress-settings.ts';
-import { describeVerdict } from './publish/passthrough-decision.ts';
 import { liveUpdate } from './live-update.ts';
 import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
 import type { EncoderConnection, MediaSink, SourceDescription } from './servers/publisher-types.ts';
-import { RTMP_SESSION_POLICY, SILENT_AFTER_MS, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
+import { RTMP_SESSION_POLICY, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
 import { SessionMedia } from './session-media.ts';
+import { noticeInRoom } from './session-notices.ts';
 import { AwaySlate } from './slate/away-slate.ts';
 import { chosenSlate, type SlateSettings } from './slate/slate-choice.ts';
 import type { SlateFilms } from './slate/slate-film.ts';
@@ -60,15 +60,10 @@ export class IngressSession implements MediaSink, RunningSession {
   readonly #report: SessionReport;
   #handlers: Unregister[] = [];
   readonly #policy: RtmpSessionPolicy;
-  #encoder: EncoderConnection | undefined;
-  /** Undefined: nobody may stand by. */
-  readonly #backup: BackupEncoders | undefined;
+  readonly #seat: EncoderSeat;
   readonly #slate: AwaySlate | undefined;
-  /** Runs while the encoder is away. */
-  #windowTimer: NodeJS.Timeout | undefined;
   /** Media has not come back yet. */
   #isInterrupted = false;
-  #slowKeyframesLogged = false;
   #stopping = false;
   #resolveEnded: () => void = () => undefined;
 
@@ -82,11 +77,6 @@ export class IngressSession implements MediaSink, RunningSession {
     const resourceId = newId(RESOURCE_PREFIX[options.kind]);
     this.#logger = options.logger.child({ ingressId: info.ingressId, resourceId, room: info.roomName });
     const logger = this.#logger;
-    this.#backup =
-      this.#policy.duplicateKey === 'backup'
-        ? new BackupEncoders({ logger, resume: (both) => this.#resume(both) })
-        : undefined;
-    this.#encoder = this.#backup?.connection ?? options.encoder;
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
@@ -107,6 +97,11 @@ export class IngressSession implements MediaSink, RunningSession {
       logger,
     });
     this.#slate = this.#createSlate();
+    this.#seat = new EncoderSeat({
+      ...{ encoder: options.encoder, policy: this.#policy, logger, session: this },
+      quietForMs: () => (monotonicUs() - this.#media.lastArrivalUs) / 1000,
+      onTaken: (before) => this.#onTaken(before),
+    });
     this.#report = new SessionReport(this.#state, this.#media, this.#room);
     this.#wire();
   }
@@ -116,13 +111,7 @@ export class IngressSession implements MediaSink, RunningSession {
 
   /** Whether the next encoder with the same key is accepted, with the participant and its tracks as they are. */
   get takesNext(): boolean {
-    const isGone = this.#encoder === undefined || this.#isQuiet;
-    return !this.#stopping && (isGone || this.#policy.duplicateKey !== 'reject');
-  }
-
-  get #isQuiet(): boolean {
-    const mayReturn = this.#policy.reconnectWindowMs > 0;
-    return mayReturn && monotonicUs() - this.#media.lastArrivalUs > SILENT_AFTER_MS * 1000;
+    return !this.#stopping && this.#seat.takesNext;
   }
 
   /** True from the first cause on, while the participant leaves. */
@@ -150,47 +139,14 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#logger.info('ingress session started');
   }
 
-  /** The media of the present encoder; ignored as soon as another one has taken over. */
+  /** As EncoderSeat.sink. */
   sink(): MediaSink {
-    const encoder = this.#encoder;
-    const present = (): IngressSession | undefined =>
-      encoder !== undefined && encoder === this.#encoder ? this : undefined;
-    return {
-      metadata: (values) => present()?.metadata(values),
-      source: (description) => present()?.source(description),
-      audio: (timestampMs, body, arrivalUs) => present()?.audio(timestampMs, body, arrivalUs),
-      video: (timestampMs, body, arrivalUs) => present()?.video(timestampMs, body, arrivalUs),
-      lost: (cause) => present()?.lost(cause),
-      end: (cause, failure) => present()?.end(cause, failure),
-    };
+    return this.#seat.sink();
   }
 
-  /**
-   * The encoder this session was created for, or a later one: it takes the place of the one before, or stands by.
-   * @throws ServiceError already_exists when one stands by already.
-   */
+  /** As EncoderSeat.accept. */
   accept(encoder: EncoderConnection): MediaSink {
-    if (this.#backup !== undefined) {
-      return this.#backup.join(encoder);
-    }
-    return encoder === this.#encoder ? this.sink() : this.#resume(encoder);
-  }
-
-  /** Time goes on. @param encoder the same as before: another one behind it is heard from now on. */
-  #resume(encoder: EncoderConnection): MediaSink {
-    const previous = this.#encoder;
-    const wasShown = this.#slate?.hide() ?? false;
-    clearTimeout(this.#windowTimer);
-    this.#encoder = encoder;
-    this.#media.resumed();
-    if (previous !== undefined || wasShown) {
-      this.#interrupt({ overlapping: previous === encoder });
-    }
-    if (previous !== encoder) {
-      previous?.drop('another encoder took over this stream key');
-      this.#logger.info({ replaced: previous !== undefined }, 'ingress encoder connected again');
-    }
-    return this.sink();
+    return this.#seat.accept(encoder);
   }
 
   metadata(values: AmfObject): void {
@@ -222,15 +178,14 @@ export class IngressSession implements MediaSink, RunningSession {
     if (this.#stopping) {
       return;
     }
-    this.#encoder = undefined;
+    this.#seat.leave(() => {
+      this.end(cause);
+    });
     this.#interrupt();
     this.#state.setStatus('buffering');
     this.#report.now();
     this.#slate?.show();
     this.#logger.info({ cause, reconnectWindowMs }, 'ingress encoder lost, waiting for it');
-    this.#windowTimer = setTimeout(() => {
-      this.end(cause);
-    }, reconnectWindowMs);
   }
 
   end(cause: string, failure?: Error): void {
@@ -261,13 +216,11 @@ export class IngressSession implements MediaSink, RunningSession {
     const fail = ({ error }: { error: Error }): void => {
       void this.#finish(messageOf(error), error);
     };
+    noticeInRoom(this.#media, this.#room, this.#logger);
     this.#media.events.on('verdict', (verdict) => {
-      const text = describeVerdict(verdict);
-      this.#logger.info({ video: text }, 'ingress video decided');
       if (verdict.mode === 'transcode' || verdict.lower === 'encoded') {
         this.#options.onTranscoding?.();
       }
-      this.#room.setAttributes({ 'sluice.ingress.video': text });
     });
     this.#media.events.on('format', (format) => {
       this.#room.publish(format);
@@ -277,7 +230,7 @@ export class IngressSession implements MediaSink, RunningSession {
     });
     this.#media.events.on('packet', (packet) => {
       this.#room.write(packet);
-      if (this.#isInterrupted && this.#encoder !== undefined) {
+      if (this.#isInterrupted && this.#seat.isTaken) {
         this.#isInterrupted = false;
         this.#onMediaInRoom();
       }
@@ -291,14 +244,6 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#room.events.on('published', ({ kind }) => {
       this.#logger.info({ kind }, 'ingress track published');
       this.#onMediaInRoom();
-    });
-    this.#media.events.on('slowKeyframes', ({ intervalS }) => {
-      const text = `${intervalS} s; set the encoder to 2 s, 4 s at most`;
-      if (!this.#slowKeyframesLogged) {
-        this.#slowKeyframesLogged = true;
-        this.#logger.warn({ intervalS }, 'key frames of the encoder are too far apart');
-      }
-      this.#room.setAttributes({ 'sluice.ingress.keyframeInterval': text });
     });
   }
 
@@ -317,10 +262,19 @@ export class IngressSession implements MediaSink, RunningSession {
   }
 
   #onMediaInRoom(): void {
-    if (!this.#stopping && this.#encoder !== undefined && this.#state.status === 'buffering') {
+    if (!this.#stopping && this.#seat.isTaken && this.#state.status === 'buffering') {
       this.#state.setStatus('publishing');
     }
     this.#report.now();
+  }
+
+  /** Time goes on. */
+  #onTaken(before: 'nobody' | 'other' | 'same'): void {
+    const wasShown = this.#slate?.hide() ?? false;
+    this.#media.resumed();
+    if (before !== 'nobody' || wasShown) {
+      this.#interrupt({ overlapping: before === 'same' });
+    }
   }
 
   /** What comes next does not continue what came last. */
@@ -345,9 +299,8 @@ export class IngressSession implements MediaSink, RunningSession {
     if (!this.#stopping) {
       this.#stopping = true;
       this.#report.stop();
-      clearTimeout(this.#windowTimer);
       this.#slate?.hide();
-      this.#encoder?.drop(cause);
+      this.#seat.close(cause);
       if (failure === undefined) {
         this.#logger.info({ cause }, 'ingress session ends');
       } else {
