@@ -72,6 +72,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
       ...ingressApi({
         bus: options.bus,
         store: options.ingressStore,
+        logger,
         ingressBaseUrls: options.ingressBaseUrls,
       }),
     ],

@@ -2,6 +2,7 @@ import type { Message, MessageType } from '@bufbuild/protobuf';
 import * as livekit from '@livekit/protocol';
 import { ServiceError } from '../base/errors.ts';
 import { newId, randomString } from '../base/ids.ts';
+import type { Logger } from '../base/logger.ts';
 import type { Bus } from '../bus/bus.ts';
 import type { IngressStore } from '../bus/ingress-store.ts';
 import { IngressHandler, IngressInternal } from '../bus/rpc-methods.ts';
@@ -20,6 +21,7 @@ export type IngressBaseUrls = { rtmp: string; whip: string };
 export type IngressApiOptions = {
   bus: Bus;
   store: IngressStore;
+  logger: Logger;
   /** Known once the listeners run. */
   ingressBaseUrls: () => IngressBaseUrls;
 };
@@ -96,7 +98,7 @@ async function createUrlIngress(
 
 /** `livekit.Ingress`. */
 export function ingressApi(options: IngressApiOptions): ApiRoute[] {
-  const { bus, store } = options;
+  const { bus, store, logger } = options;
 
   function method<Req extends Message<Req>, Res extends Message<Res>>(
     name: string,
@@ -115,6 +117,13 @@ export function ingressApi(options: IngressApiOptions): ApiRoute[] {
     return info;
   }
 
+  /** A session whose node is gone must not keep its endpoint from being changed or deleted. */
+  async function tellSession(tell: () => Promise<unknown>): Promise<void> {
+    await tell().catch((error: unknown) => {
+      logger.warn({ err: error }, 'ingress session not told about its endpoint');
+    });
+  }
+
   async function update(request: livekit.UpdateIngressRequest): Promise<livekit.IngressInfo> {
     const stored = await load(request.ingressId);
     if (!stored.reusable) {
@@ -123,7 +132,7 @@ export function ingressApi(options: IngressApiOptions): ApiRoute[] {
     const info = applyUpdate(stored, request);
     checkIngress(info);
     if (isLive(stored)) {
-      await bus.request(IngressHandler.updateIngress, request, { topic: info.ingressId });
+      await tellSession(() => bus.request(IngressHandler.updateIngress, request, { topic: info.ingressId }));
       const now = await load(info.ingressId);
       info.state = now.state ?? new livekit.IngressState();
     } else if (stored.state?.status === ENDPOINT_ERROR) {
@@ -136,7 +145,7 @@ export function ingressApi(options: IngressApiOptions): ApiRoute[] {
   async function remove(request: livekit.DeleteIngressRequest): Promise<livekit.IngressInfo> {
     const info = await load(request.ingressId);
     if (isLive(info)) {
-      await bus.request(IngressHandler.deleteIngress, request, { topic: info.ingressId });
+      await tellSession(() => bus.request(IngressHandler.deleteIngress, request, { topic: info.ingressId }));
     }
     await store.delete(info.ingressId);
     const state = info.state ?? new livekit.IngressState();

@@ -22,6 +22,12 @@ const VIDEO_CODECS: readonly livekit.VideoCodec[] = [
   livekit.VideoCodec.H264_BASELINE,
   livekit.VideoCodec.VP8,
 ];
+/** From the lowest up. OFF is no layer: nothing is compared with it, or made of it. */
+const LAYER_QUALITIES = [
+  livekit.VideoQuality.LOW,
+  livekit.VideoQuality.MEDIUM,
+  livekit.VideoQuality.HIGH,
+] as const;
 const AUDIO_CODECS: readonly livekit.AudioCodec[] = [livekit.AudioCodec.DEFAULT_AC, livekit.AudioCodec.OPUS];
 
 /** @throws ServiceError invalid_argument, or unimplemented for what this version does not do. */
@@ -113,7 +119,7 @@ function checkVideo(video: VideoOptions | undefined): void {
     return;
   }
   const { frameRate, videoCodec, layers } = chosen.value;
-  if (frameRate < 0) {
+  if (frameRate < 0 || !Number.isFinite(frameRate)) {
     throw invalid('video parameters: invalid framerate');
   }
   if (!VIDEO_CODECS.includes(videoCodec)) {
@@ -139,14 +145,17 @@ function checkLayers(layers: readonly livekit.VideoLayer[]): void {
     }
     byQuality.set(layer.quality, layer);
   }
-  const ordered = [...byQuality.values()].sort((a, b) => a.quality - b.quality);
-  for (const [index, layer] of ordered.entries()) {
-    const lower = ordered[index - 1];
-    if (lower !== undefined && (layer.width < lower.width || layer.height < lower.height)) {
-      throw invalid(
-        'video parameters: video layers do not have increasing height/width with increasing quality',
-      );
+  let below = { width: 0, height: 0 };
+  for (const quality of LAYER_QUALITIES) {
+    const layer = byQuality.get(quality) ?? below;
+    for (const side of ['height', 'width'] as const) {
+      if (layer[side] < below[side]) {
+        throw invalid(
+          `video parameters: video layers do not have increasing ${side} with increasing quality`,
+        );
+      }
     }
+    below = layer;
   }
 }
 

@@ -29,6 +29,8 @@ const DEFAULT_PRESET: VideoPreset = {
 };
 const OPTIONS_WITHOUT_LAYERS: VideoPreset = { ...DEFAULT_PRESET, bitrateKbps: 1_700 };
 const MAX_LAYERS = 3;
+const MIN_KBPS = 10;
+const MAX_KBPS = 500_000;
 
 /** LiveKit's defaults filled in. @throws ServiceError failed_precondition when the endpoint cannot be published to. */
 export function ingressSettings(info: livekit.IngressInfo): IngressSettings {
@@ -84,15 +86,23 @@ function fromPreset(preset: VideoPreset): VideoRequest {
 function fromOptions(options: livekit.IngressVideoEncodingOptions): VideoRequest {
   const framerate = options.frameRate > 0 ? options.frameRate : 30;
   const codec = options.videoCodec === livekit.VideoCodec.VP8 ? 'vp8' : 'h264';
-  const layers = [...options.layers]
+  const layers = options.layers
+    .filter(({ quality }) => quality <= livekit.VideoQuality.HIGH)
     .sort((a, b) => a.width - b.width || a.quality - b.quality)
     .slice(-MAX_LAYERS)
     .map(({ width, height, bitrate }) => ({
       width,
       height,
-      bitrateKbps: bitrate > 0 ? Math.round(bitrate / 1000) : scaledBitrateKbps(width, height, framerate),
+      bitrateKbps: encodableKbps(
+        bitrate > 0 ? Math.round(bitrate / 1000) : scaledBitrateKbps(width, height, framerate),
+      ),
     }));
   return { codec, framerate, layers: layers.length > 0 ? layers : presetLayers(OPTIONS_WITHOUT_LAYERS) };
+}
+
+/** Encoders take 0 for "as much as it takes", and no more bits a second than fit 31 bits. */
+function encodableKbps(bitrateKbps: number): number {
+  return Math.min(Math.max(bitrateKbps, MIN_KBPS), MAX_KBPS);
 }
 
 function audioEncoding(audio: livekit.IngressAudioOptions | undefined): {

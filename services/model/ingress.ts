@@ -70,5 +70,5 @@ const REFERENCE = { pixels: 1920 * 1080, framerate: 30, bitrateKbps: 3_500 };
 /** LiveKit's rule for layers without a bitrate: 3.5 Mbit/s at 1080p30, scaled by area and rate to the power of ¾. */
 export function scaledBitrateKbps(width: number, height: number, framerate: number): number {
   const share = ((width * height) / REFERENCE.pixels) * (framerate / REFERENCE.framerate);
-  return Math.max(100, Math.round(REFERENCE.bitrateKbps * share ** 0.75));
+  return Math.floor(REFERENCE.bitrateKbps * share ** 0.75);
 }

@@ -33,18 +33,29 @@ export function fitLayerCount(layers: readonly TargetLayer[], source: Size, coun
   return fitted;
 }
 
-/** The largest even size within the box, turned with the picture, that keeps its shape. */
+/**
+ * The size within the box, turned with the picture, that keeps its shape: whole pixels, made even upwards as LiveKit
+ * does, but never larger than the picture.
+ */
 function fitSize(box: Size, source: Size): Size {
   const isPortrait = source.height > source.width;
   const [long, short] = [Math.max(box.width, box.height), Math.min(box.width, box.height)];
-  const factor = Math.min(
-    1,
-    (isPortrait ? short : long) / source.width,
-    (isPortrait ? long : short) / source.height,
-  );
-  return { width: even(source.width * factor), height: even(source.height * factor) };
+  const limit = isPortrait ? { width: short, height: long } : { width: long, height: short };
+  let { width, height } = source;
+  if (width > limit.width) {
+    width = limit.width;
+    height = Math.floor((width * source.height) / source.width);
+  }
+  if (height > limit.height) {
+    height = limit.height;
+    width = Math.floor((height * source.width) / source.height);
+  }
+  return {
+    width: Math.min(even(width + 1), even(source.width)),
+    height: Math.min(even(height + 1), even(source.height)),
+  };
 }
 
 function even(side: number): number {
-  return Math.max(2, 2 * Math.floor(side / 2 + 1e-6));
+  return Math.max(2, 2 * Math.floor(side / 2));
 }

@@ -5,6 +5,7 @@ import {
   IngressVideoEncodingPreset,
   TrackSource,
   VideoCodec,
+  VideoQuality,
 } from '@livekit/protocol';
 import type { PartialMessage } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
@@ -68,9 +69,33 @@ test('own layers, lowest first; a bitrate left out follows from size and rate', 
   expect(video).toMatchObject({
     name: 'desk',
     source: 'screen_share',
-    target: { width: 1920, height: 1080, framerate: 15, bitrateKbps: Math.round(3_500 * 0.5 ** 0.75) },
-    layers: [{ width: 320, bitrateKbps: 142 }, { width: 1920 }],
+    target: { width: 1920, height: 1080, framerate: 15, bitrateKbps: Math.floor(3_500 * 0.5 ** 0.75) },
+    layers: [{ width: 320, bitrateKbps: 141 }, { width: 1920 }],
   });
+});
+
+test('layers that are off are none, and bitrates are such that an encoder keeps them', () => {
+  const layers = [
+    { quality: VideoQuality.OFF, width: 3840, height: 2160 },
+    { quality: VideoQuality.HIGH, width: 1280, height: 720, bitrate: 4_000_000_000 },
+    { quality: VideoQuality.LOW, width: 320, height: 180, bitrate: 1 },
+  ];
+  const { video } = settings({ video: { encodingOptions: { case: 'options', value: { layers } } } });
+  expect(video.layers).toEqual([
+    { width: 320, height: 180, bitrateKbps: 10 },
+    { width: 1280, height: 720, bitrateKbps: 500_000 },
+  ]);
+});
+
+test.each([
+  [undefined, 2, 96],
+  [{ channels: 0 }, 2, 96],
+  [{ channels: 1 }, 1, 64],
+  [{ channels: 2 }, 2, 96],
+  [{ channels: 1, bitrate: 24_000, disableDtx: true }, 1, 24],
+])('audio options %j', (value, channels, bitrateKbps) => {
+  const encodingOptions = value === undefined ? {} : { encodingOptions: { case: 'options' as const, value } };
+  expect(settings({ audio: encodingOptions }).audio).toMatchObject({ channels, bitrateKbps });
 });
 
 test('audio options', () => {

@@ -26,10 +26,11 @@ test.each([
   ['the asked size', { width: 1280, height: 720 }, ['320x180', '640x360', '1280x720']],
   ['larger', { width: 1920, height: 1080 }, ['320x180', '640x360', '1280x720']],
   ['as small as a lower layer', { width: 640, height: 360 }, ['320x180', '640x360']],
-  ['between layers', { width: 642, height: 362 }, ['318x180', '638x360', '642x362']],
-  ['odd', { width: 641, height: 361 }, ['318x180', '638x360', '640x360']],
+  ['between layers', { width: 642, height: 362 }, ['320x180', '640x360', '642x362']],
+  ['odd', { width: 641, height: 361 }, ['320x180', '640x360']],
   ['upright', { width: 720, height: 1280 }, ['180x320', '360x640', '720x1280']],
   ['of another shape', { width: 640, height: 480 }, ['240x180', '480x360', '640x480']],
+  ['wide, so that a side comes out odd', { width: 1920, height: 800 }, ['320x134', '640x266', '1280x534']],
   ['tiny', { width: 160, height: 90 }, ['160x90']],
 ])('a picture that is %s gets layers no larger than itself', (_, source, expected) => {
   expect(sizes(fitLayers(preset(0), source))).toEqual(expected);
