@@ -3,7 +3,7 @@ import type { Logger } from '../base/logger.ts';
 import { NAL_TYPE, nalType, splitAnnexB, withoutDelimiters } from '../media/codecs/h264.ts';
 import { parseSps } from '../media/codecs/h264-sps.ts';
 import { av1SequenceSize } from '../media/codecs/av1.ts';
-import { H265_NAL_TYPE, h265NalType, parseHevcSpsSize } from '../media/codecs/h265.ts';
+import { H265_NAL_TYPE, h265NalType, parseHevcSps } from '../media/codecs/h265.ts';
 import { parseVp8Header } from '../media/codecs/vp8.ts';
 import { parseVp9KeyHeader } from '../media/codecs/vp9.ts';
 import type { IngressSettings } from '../model/ingress.ts';
@@ -135,7 +135,7 @@ function sizeOfKeyframe(
       return av1SequenceSize(data);
     case 'h265': {
       const sps = splitAnnexB(data).find((nal) => h265NalType(nal) === H265_NAL_TYPE.sps);
-      return sps === undefined ? undefined : parseHevcSpsSize(sps);
+      return sps === undefined ? undefined : parseHevcSps(sps);
     }
   }
 }

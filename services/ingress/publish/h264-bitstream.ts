@@ -1,5 +1,6 @@
 import { parseSps, type SpsInfo } from '../../media/codecs/h264-sps.ts';
 import { AccessUnitAssembler } from './access-unit-assembler.ts';
+import { sampleObstacle } from './sample-format.ts';
 import type { CodedPicture, StreamHeader, VideoBitstream } from './video-bitstream.ts';
 
 const BASELINE = 66;
@@ -36,20 +37,17 @@ export class H264Bitstream implements VideoBitstream {
   }
 }
 
-/** Browsers decode every 8-bit 4:2:0 progressive profile; fields they show as they come. */
+/** Browsers decode every profile of 8-bit 4:2:0 progressive pictures. */
 export function h264Header(sps: SpsInfo): StreamHeader {
   const { width, height, framerate } = sps;
-  return { width, height, framerate, obstacle: obstacleIn(sps), reordering: reorderingFrom(sps) };
-}
-
-function obstacleIn(sps: SpsInfo): string | undefined {
-  if (sps.chromaFormat !== '4:2:0') {
-    return `${sps.chromaFormat} chroma`;
-  }
-  if (sps.bitDepthLuma !== 8 || sps.bitDepthChroma !== 8) {
-    return `${Math.max(sps.bitDepthLuma, sps.bitDepthChroma)}-bit samples`;
-  }
-  return sps.progressive ? undefined : 'interlaced';
+  const bitDepth = Math.max(sps.bitDepthLuma, sps.bitDepthChroma);
+  return {
+    width,
+    height,
+    framerate,
+    obstacle: sampleObstacle({ ...sps, bitDepth }),
+    reordering: reorderingFrom(sps),
+  };
 }
 
 function reorderingFrom(sps: SpsInfo): boolean | undefined {

@@ -1,9 +1,10 @@
 import { av1SequenceSize, completeTemporalUnit, parseAv1Config } from '../../media/codecs/av1.ts';
 import { joinAnnexB, splitLengthPrefixed, type NalLengthSize } from '../../media/codecs/h264.ts';
-import { H265_NAL_TYPE, h265NalType, parseHevcConfig, parseHevcSpsSize } from '../../media/codecs/h265.ts';
+import { H265_NAL_TYPE, h265NalType, parseHevcConfig, parseHevcSps } from '../../media/codecs/h265.ts';
 import { parseVp8Header } from '../../media/codecs/vp8.ts';
 import { parseVp9KeyHeader } from '../../media/codecs/vp9.ts';
 import type { VideoCodec } from '../../model/packet.ts';
+import { sampleObstacle } from './sample-format.ts';
 import type { CodedPicture, StreamHeader, VideoBitstream } from './video-bitstream.ts';
 
 type PictureSize = { width: number; height: number };
@@ -56,8 +57,12 @@ class HevcBitstream implements VideoBitstream {
   #readHeader(nals: readonly Uint8Array[]): boolean {
     const sps = nals.find((nal) => h265NalType(nal) === H265_NAL_TYPE.sps);
     if (sps !== undefined) {
-      const rest = { obstacle: undefined, reordering: undefined };
-      this.header = updated(this.header, parseHevcSpsSize(sps), rest);
+      const info = parseHevcSps(sps);
+      this.header = updated(this.header, info, {
+        obstacle: sampleObstacle(info),
+        // Encoders without B-frames are known to say that they may reorder: then the first pictures tell.
+        reordering: info.maxReorderPictures === 0 ? false : undefined,
+      });
     }
     return sps !== undefined;
   }

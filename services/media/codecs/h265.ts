@@ -64,8 +64,24 @@ export function parseHevcConfig(data: Uint8Array): HevcConfig {
   return { lengthSize: lengthSize as NalLengthSize, parameterSets };
 }
 
-/** Size of the picture after cropping, section 7.3.2.2. @throws ServiceError malformed. */
-export function parseHevcSpsSize(nal: Uint8Array): { width: number; height: number } {
+/** What a sequence parameter set says, section 7.4.3.2. */
+export type HevcSpsInfo = {
+  /** After cropping. */
+  width: number;
+  height: number;
+  chromaFormat: '4:0:0' | '4:2:0' | '4:2:2' | '4:4:4';
+  /** The larger one of luma and chroma. */
+  bitDepth: number;
+  /** False when the source is said to be made of fields. */
+  progressive: boolean;
+  /** sps_max_num_reorder_pics of the highest sub-layer; 0 = pictures are shown as they come. */
+  maxReorderPictures: number;
+};
+
+const CHROMA_FORMATS = ['4:0:0', '4:2:0', '4:2:2', '4:4:4'] as const;
+
+/** Section 7.3.2.2, up to what is of use here. @throws ServiceError malformed. */
+export function parseHevcSps(nal: Uint8Array): HevcSpsInfo {
   if (h265NalType(nal) !== H265_NAL_TYPE.sps || nal.length > MAX_SPS_BYTES) {
     throw malformed(`SPS of ${nal.length} bytes with NAL unit type ${h265NalType(nal)}`);
   }
@@ -73,9 +89,13 @@ export function parseHevcSpsSize(nal: Uint8Array): { width: number; height: numb
   bits.skip(4);
   const maxSubLayersMinus1 = bits.bits(3);
   bits.skip(1);
-  skipProfileTierLevel(bits, maxSubLayersMinus1);
+  const { progressive } = readProfileTierLevel(bits, maxSubLayersMinus1);
   bits.unsignedExpGolomb(); // sps_seq_parameter_set_id
   const chroma = bits.unsignedExpGolomb();
+  const chromaFormat = CHROMA_FORMATS[chroma];
+  if (chromaFormat === undefined) {
+    throw malformed(`chroma format ${chroma} does not exist`);
+  }
   if (chroma === 3) {
     bits.skip(1);
   }
@@ -90,12 +110,34 @@ export function parseHevcSpsSize(nal: Uint8Array): { width: number; height: numb
   if (size.width < 1 || size.height < 1 || width > MAX_SIDE || height > MAX_SIDE) {
     throw malformed(`picture of ${size.width}x${size.height}`);
   }
-  return size;
+  const bitDepth = Math.max(bits.unsignedExpGolomb(), bits.unsignedExpGolomb()) + 8;
+  bits.unsignedExpGolomb(); // log2_max_pic_order_cnt_lsb_minus4
+  return {
+    ...size,
+    chromaFormat,
+    bitDepth,
+    progressive,
+    maxReorderPictures: readReorder(bits, maxSubLayersMinus1),
+  };
+}
+
+/** sps_sub_layer_ordering_info: what the last entry says counts for the whole stream. */
+function readReorder(bits: BitReader, maxSubLayersMinus1: number): number {
+  let reorder = 0;
+  for (let left = bits.flag() ? maxSubLayersMinus1 : 0; left >= 0; left--) {
+    bits.unsignedExpGolomb(); // sps_max_dec_pic_buffering_minus1
+    reorder = bits.unsignedExpGolomb();
+    bits.unsignedExpGolomb(); // sps_max_latency_increase_plus1
+  }
+  return reorder;
 }
 
 /** Section 7.3.3: general part, then what is there of each sub-layer. */
-function skipProfileTierLevel(bits: BitReader, maxSubLayersMinus1: number): void {
-  bits.skip(88 + 8);
+function readProfileTierLevel(bits: BitReader, maxSubLayersMinus1: number): { progressive: boolean } {
+  bits.skip(8 + 32);
+  const isProgressiveSource = bits.flag();
+  const isInterlacedSource = bits.flag();
+  bits.skip(46 + 8);
   const present = Array.from({ length: maxSubLayersMinus1 }, () => ({
     profile: bits.flag(),
     level: bits.flag(),
@@ -106,6 +148,7 @@ function skipProfileTierLevel(bits: BitReader, maxSubLayersMinus1: number): void
   for (const { profile, level } of present) {
     bits.skip((profile ? 88 : 0) + (level ? 8 : 0));
   }
+  return { progressive: isProgressiveSource || !isInterlacedSource };
 }
 
 function malformed(detail: string): ServiceError {

@@ -1,6 +1,6 @@
 import { av1SequenceSize, readLeb128, sizedObu } from '../codecs/av1.ts';
 import { parseSps } from '../codecs/h264-sps.ts';
-import { H265_NAL_TYPE, h265NalType, parseHevcSpsSize } from '../codecs/h265.ts';
+import { H265_NAL_TYPE, h265NalType, parseHevcSps } from '../codecs/h265.ts';
 import { parseVp8Header } from '../codecs/vp8.ts';
 import { parseVp9KeyHeader } from '../codecs/vp9.ts';
 import { H265_HEADER_LENGTH, H265_RTP_NAL } from '../packetize/h265-rtp.ts';
@@ -42,7 +42,7 @@ const READERS: Readonly<Record<KeyframeCodec, (payload: Buffer) => PictureSize |
       isAggregate: h265NalType(payload) === H265_RTP_NAL.aggregation,
       isWanted: (nal) => h265NalType(nal) === H265_NAL_TYPE.sps,
     });
-    return sps && parseHevcSpsSize(sps);
+    return sps && parseHevcSps(sps);
   },
   vp8(payload) {
     const { valid, keyFrame, headerLength } = parseVp8Descriptor(payload, emptyVp8Descriptor());
