@@ -3,16 +3,16 @@ import { measurePassthrough } from './rtmp-passthrough-run.ts';
 
 const STREAMS = 20;
 /** The code is hot sooner than with one stream. */
-const WARM_UP_MS = 30_000;
-const MEASURED_MS = 20_000;
+const WARM_UP_S = 30;
+const MEASURED_S = 20;
 const TARGET_CORES = 1;
 
 /** Many OBS streams in one process, each into a room of its own. */
 export async function bench(): Promise<BenchRow[]> {
   const { cores, treatment, baseline } = await measurePassthrough({
     streams: STREAMS,
-    warmUpMs: WARM_UP_MS,
-    measuredMs: MEASURED_MS,
+    warmUpS: WARM_UP_S,
+    measuredS: MEASURED_S,
   });
   return [
     {

@@ -1,20 +1,16 @@
 import type { BenchRow } from '../support/bench-row.ts';
+import { STREAM_WARM_UP_S } from './bench-node.ts';
 import { measurePassthrough } from './rtmp-passthrough-run.ts';
 
-/**
- * Code that runs some dozen times a second takes long to be compiled for good. In one profile each, V8's optimizing
- * compiler took 15 % of the CPU time 25 to 40 s after the start and 2 % after 85 s. A stream lasts hours.
- */
-const WARM_UP_MS = 85_000;
-const MEASURED_MS = 20_000;
+const MEASURED_S = 20;
 const TARGET_CORES = 0.03;
 
 /** What one OBS stream costs. */
 export async function bench(): Promise<BenchRow[]> {
   const { cores, treatment, baseline } = await measurePassthrough({
     streams: 1,
-    warmUpMs: WARM_UP_MS,
-    measuredMs: MEASURED_MS,
+    warmUpS: STREAM_WARM_UP_S,
+    measuredS: MEASURED_S,
   });
   return [
     {

@@ -2,8 +2,8 @@ import { IngressVideoEncodingPreset } from '@livekit/protocol';
 import type { BenchRow } from '../support/bench-row.ts';
 import { measurePassthrough } from './rtmp-passthrough-run.ts';
 
-const WARM_UP_MS = 20_000;
-const MEASURED_MS = 30_000;
+const WARM_UP_S = 20;
+const MEASURED_S = 30;
 /** Of encoding all three layers. */
 const TARGET_SHARE = 0.6;
 
@@ -11,8 +11,8 @@ const TARGET_SHARE = 0.6;
 export async function bench(): Promise<BenchRow[]> {
   const { cores, treatment, baseline } = await measurePassthrough({
     streams: 1,
-    warmUpMs: WARM_UP_MS,
-    measuredMs: MEASURED_MS,
+    warmUpS: WARM_UP_S,
+    measuredS: MEASURED_S,
     preset: IngressVideoEncodingPreset.H264_1080P_30FPS_3_LAYERS,
   });
   return [

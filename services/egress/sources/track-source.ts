@@ -10,10 +10,9 @@ import type {
   TrackSubscription,
 } from '../../rtc-client/room-client-types.ts';
 import type { TrackFacts } from '../handler-messages.ts';
+import { connectionLost, isRoomEnd, stoppedBeforeStart } from '../room-media/room-end.ts';
 import type { EgressSource, EgressSourceEvents } from './source-types.ts';
 
-/** Ways a room ends that are no failure of the recording; LiveKit's DisconnectReason names. */
-const ROOM_ENDED = new Set(['ROOM_DELETED', 'ROOM_CLOSED', 'PARTICIPANT_REMOVED']);
 /** Nobody watches a recording live: waking up five times a second instead of for each packet halves its cost. */
 const MEDIA_BATCH_MS = 200;
 /** After this nothing published before the stop is held back any more; the server looks every 20 ms. */
@@ -142,7 +141,7 @@ class RoomTrackSource implements TrackSource {
       }, this.#options.trackWaitMs);
       const onAbort = (): void => {
         settle(() => {
-          reject(new ServiceError('canceled', 'stop called before the recording could start'));
+          reject(stoppedBeforeStart());
         });
       };
       signal.addEventListener('abort', onAbort, { once: true });
@@ -193,7 +192,7 @@ class RoomTrackSource implements TrackSource {
   }
 
   #onDisconnected(reason: string): void {
-    if (ROOM_ENDED.has(reason)) {
+    if (isRoomEnd(reason)) {
       this.#end();
     } else if (!this.#ended) {
       this.#ended = true;
@@ -223,11 +222,4 @@ class RoomTrackSource implements TrackSource {
     await this.#client?.close(cause);
     this.events.removeAll();
   }
-}
-
-function connectionLost(reason: string): ServiceError {
-  return new ServiceError(
-    'unavailable',
-    `recording ended early: connection to room failed (${reason}); what was recorded until then is kept`,
-  );
 }

@@ -1,9 +1,9 @@
 import { ServiceError } from '../../base/errors.ts';
-import { redactStreamKey, redactText } from '../../base/redact.ts';
 import type { RtmpAddress } from '../../model/stream-url.ts';
 import { amfObject, encodeAmf0, type AmfObject, type AmfValue } from '../../protocol/amf0.ts';
 import { chunkMessages, type OutgoingMessage } from '../../protocol/rtmp-chunk-batch.ts';
 import { RTMP_MESSAGE } from '../../protocol/rtmp-message.ts';
+import { statusProperty, statusReason } from '../../protocol/rtmp-status.ts';
 import { dial } from '../../base/net/dial.ts';
 import { LinkClock } from './link-clock.ts';
 import { RtmpClientConnection, type RtmpCommand } from '../../protocol/rtmp-client-connection.ts';
@@ -20,7 +20,6 @@ const TRANSACTION = {
   publish: 5,
   end: 6,
 } as const;
-const MAX_REASON_CHARACTERS = 200;
 
 export type RtmpLinkOptions = OpenLinkOptions & {
   address: RtmpAddress;
@@ -187,7 +186,7 @@ class RtmpLink implements StreamLink {
         break;
       case '_error':
         if (transaction === TRANSACTION.connect || transaction === TRANSACTION.createStream) {
-          this.#fail(`refused (${this.#step}): ${this.#reason(args[1])}`);
+          this.#fail(`refused (${this.#step}): ${statusReason(args[1], this.#options.address.streamKey)}`);
         }
         break;
       case 'onStatus':
@@ -202,14 +201,16 @@ class RtmpLink implements StreamLink {
   }
 
   #onStatus(info: AmfValue): void {
-    const level = propertyOf(info, 'level');
-    const code = propertyOf(info, 'code');
+    const level = statusProperty(info, 'level');
+    const code = statusProperty(info, 'code');
     if (
       level === 'error' ||
       code === 'NetStream.Unpublish.Success' ||
       code === 'NetConnection.Connect.Closed'
     ) {
-      this.#fail(`${this.#step === 'streaming' ? 'ended the stream' : 'refused'}: ${this.#reason(info)}`);
+      this.#fail(
+        `${this.#step === 'streaming' ? 'ended the stream' : 'refused'}: ${statusReason(info, this.#options.address.streamKey)}`,
+      );
     } else if (code === 'NetStream.Publish.Start' && this.#step === 'publish') {
       this.#step = 'streaming';
       this.#resolvePublishing();
@@ -259,21 +260,6 @@ class RtmpLink implements StreamLink {
   #fail(text: string): void {
     this.#connection.close(unavailable(`${this.#options.address.host} ${text}`));
   }
-
-  /** The platform's own words; some repeat the key in them. */
-  #reason(info: AmfValue): string {
-    const { streamKey } = this.#options.address;
-    const text = [propertyOf(info, 'code'), propertyOf(info, 'description')]
-      .filter((part): part is string => typeof part === 'string' && part !== '')
-      .join(', ')
-      .replaceAll(streamKey, () => redactStreamKey(streamKey))
-      .replace(/\p{Cc}/gu, ' ');
-    return redactText(text).slice(0, MAX_REASON_CHARACTERS) || 'no reason given';
-  }
-}
-
-function propertyOf(value: AmfValue, key: string): AmfValue {
-  return value instanceof Map ? (value as AmfObject).get(key) : undefined;
 }
 
 function unavailable(text: string): ServiceError {

@@ -1,10 +1,10 @@
 import { dial, type TlsTrust } from '../../base/net/dial.ts';
 import { ServiceError } from '../../base/errors.ts';
-import { redactStreamKey, redactText } from '../../base/redact.ts';
 import type { RtmpAddress } from '../../model/stream-url.ts';
 import { amfObject, decodeAmf0, type AmfObject, type AmfValue } from '../../protocol/amf0.ts';
 import { RtmpClientConnection, type RtmpCommand } from '../../protocol/rtmp-client-connection.ts';
 import { RTMP_MESSAGE, type RtmpMessage } from '../../protocol/rtmp-message.ts';
+import { statusProperty, statusReason } from '../../protocol/rtmp-status.ts';
 import { RTMP_LIMITS } from '../servers/rtmp-limits.ts';
 import type { MediaSink } from '../servers/publisher-types.ts';
 import { LiveClock } from './live-clock.ts';
@@ -28,7 +28,6 @@ const ENDED: ReadonlySet<string> = new Set([
   'NetStream.Play.Stop',
   'NetConnection.Connect.Closed',
 ]);
-const MAX_REASON_CHARACTERS = 200;
 
 /**
  * Plays a live stream of an RTMP or RTMPS server (RTMP 1.0 section 7.2.2.1). Resolves when the server says that it has
@@ -114,7 +113,7 @@ class Player {
       const { streamKey } = this.#options.address;
       this.#connection?.command(Number(streamId), 'play', TRANSACTION.play, null, streamKey, -2000);
     } else if (name === '_error') {
-      this.#fail(`refused: ${this.#reason(args[1])}`);
+      this.#fail(`refused: ${statusReason(args[1], this.#options.address.streamKey)}`);
     } else if (name === 'onStatus') {
       this.#onStatus(args[1]);
     } else if (name === 'close') {
@@ -152,11 +151,11 @@ class Player {
   }
 
   #onStatus(info: AmfValue): void {
-    const code = propertyOf(info, 'code');
+    const code = statusProperty(info, 'code');
     if (typeof code === 'string' && ENDED.has(code)) {
       this.#end(undefined);
-    } else if (propertyOf(info, 'level') === 'error') {
-      this.#fail(`refused: ${this.#reason(info)}`);
+    } else if (statusProperty(info, 'level') === 'error') {
+      this.#fail(`refused: ${statusReason(info, this.#options.address.streamKey)}`);
     }
   }
 
@@ -181,19 +180,4 @@ class Player {
       this.#onEnd(error);
     }
   }
-
-  /** The server's own words; some repeat the name of the stream, which may be a secret. */
-  #reason(info: AmfValue): string {
-    const { streamKey } = this.#options.address;
-    const text = [propertyOf(info, 'code'), propertyOf(info, 'description')]
-      .filter((part): part is string => typeof part === 'string' && part !== '')
-      .join(', ')
-      .replaceAll(streamKey, () => redactStreamKey(streamKey))
-      .replace(/\p{Cc}/gu, ' ');
-    return redactText(text).slice(0, MAX_REASON_CHARACTERS) || 'no reason given';
-  }
-}
-
-function propertyOf(value: AmfValue, key: string): AmfValue {
-  return value instanceof Map ? (value as AmfObject).get(key) : undefined;
 }
