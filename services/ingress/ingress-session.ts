@@ -10,6 +10,7 @@ import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { EncoderSeat } from './encoder-seat.ts';
 import { ingressSettings } from './ingress-settings.ts';
 import { liveUpdate } from './live-update.ts';
+import { RefusedTracks } from './refused-tracks.ts';
 import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
 import type { EncoderConnection, MediaSink, SourceDescription } from './servers/publisher-types.ts';
 import { RTMP_SESSION_POLICY, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
@@ -62,6 +63,12 @@ export class IngressSession implements MediaSink, RunningSession {
   readonly #policy: RtmpSessionPolicy;
   readonly #seat: EncoderSeat;
   readonly #slate: AwaySlate | undefined;
+  readonly #refused = new RefusedTracks({
+    onRefused: (kind, error) => {
+      this.#onRefused(kind, error);
+    },
+    onNothingLeft: (error) => void this.#finish(error.message, error),
+  });
   /** Media has not come back yet. */
   #isInterrupted = false;
   #stopping = false;
@@ -230,6 +237,7 @@ export class IngressSession implements MediaSink, RunningSession {
     });
     this.#media.events.on('packet', (packet) => {
       this.#room.write(packet);
+      this.#refused.published(packet.kind);
       if (this.#isInterrupted && this.#seat.isTaken) {
         this.#isInterrupted = false;
         this.#onMediaInRoom();
@@ -289,8 +297,25 @@ export class IngressSession implements MediaSink, RunningSession {
     }
     try {
       this.#media[kind](timestampMs, body, arrivalUs);
-    } catch (error) {
-      void this.#finish(messageOf(error), ServiceError.from(error, 'malformed'));
+      this.#refused.taken(kind);
+    } catch (cause) {
+      const error = ServiceError.from(cause, 'malformed');
+      if (error.code === 'unimplemented') {
+        this.#refused.refuse(kind, error);
+      } else {
+        void this.#finish(messageOf(cause), error);
+      }
+    }
+  }
+
+  /** The rest goes on; the state and the participant say what is missing. */
+  #onRefused(kind: 'audio' | 'video', error: ServiceError | undefined): void {
+    if (!this.#stopping) {
+      const reason = error?.message ?? '';
+      this.#logger.warn({ kind, reason }, reason === '' ? 'ingress track is back' : 'ingress track refused');
+      this.#state.setWarning(reason);
+      this.#room.setAttributes({ 'sluice.ingress.refused': reason });
+      this.#report.now();
     }
   }
 
@@ -299,6 +324,7 @@ export class IngressSession implements MediaSink, RunningSession {
     if (!this.#stopping) {
       this.#stopping = true;
       this.#report.stop();
+      this.#refused.close();
       this.#slate?.hide();
       this.#seat.close(cause);
       if (failure === undefined) {

@@ -86,11 +86,18 @@ export class StateReporter {
 
   /** @param error for status "error"; the first one is kept. */
   setStatus(status: StatusName, error = ''): void {
+    if (error !== '' && this.status !== 'error') {
+      this.#state.error = redactText(error);
+    }
     this.#state.status = STATUS[status];
-    this.#state.error ||= redactText(error);
     if (status === 'inactive' || status === 'complete' || status === 'error') {
       this.#state.endedAt = unixNs();
     }
+  }
+
+  /** What is wrong while the rest goes on; '' = nothing any more. A session that fails says so with setStatus. */
+  setWarning(text: string): void {
+    this.#state.error = redactText(text);
   }
 
   /** Sends the state as it is now. Resolves when it was taken or given up; never rejects. */

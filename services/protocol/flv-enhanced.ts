@@ -1,11 +1,19 @@
 import { ServiceError } from '../base/errors.ts';
 import type { VideoCodec } from '../model/packet.ts';
-import { fourCcText, parseFlvAudio, parseFlvVideo, type FlvAudio, type FlvVideo } from './flv.ts';
+import {
+  fourCcText,
+  parseFlvAudio,
+  parseFlvVideo,
+  type FlvAudioCodec,
+  type FlvSound,
+  type FlvVideo,
+} from './flv.ts';
 
 /** What one video message carries of one track. Several when an encoder sends all its tracks in one message. */
 export type RtmpVideo = { codec: VideoCodec; trackId: number; video: FlvVideo };
-/** Configuration of Opus: its identification header (RFC 7845 section 5.1). */
-export type RtmpAudio = { codec: 'aac' | 'opus'; trackId: number; audio: FlvAudio };
+/** Configuration of Opus: its identification header (RFC 7845 section 5.1); of FLAC: STREAMINFO; AC-3 has none. */
+export type RtmpAudioCodec = FlvAudioCodec | 'opus' | 'flac' | 'ac3' | 'eac3';
+export type RtmpAudio = Omit<FlvSound, 'codec'> & { codec: RtmpAudioCodec; trackId: number };
 
 /** Enhanced RTMP v2, "Enhanced Video" and "Enhanced Audio": both kinds number their packets almost alike. */
 const PACKET = {
@@ -33,9 +41,13 @@ const VIDEO_CODECS: ReadonlyMap<string, VideoCodec> = new Map([
   ['vp09', 'vp9'],
   ['av01', 'av1'],
 ]);
-const AUDIO_CODECS: ReadonlyMap<string, RtmpAudio['codec']> = new Map([
+const AUDIO_CODECS: ReadonlyMap<string, RtmpAudioCodec> = new Map<string, RtmpAudioCodec>([
   ['mp4a', 'aac'],
   ['Opus', 'opus'],
+  ['.mp3', 'mp3'],
+  ['fLaC', 'flac'],
+  ['ac-3', 'ac3'],
+  ['ec-3', 'eac3'],
 ]);
 /** Codecs whose coded frames begin with a composition time. */
 const REORDERED: ReadonlySet<VideoCodec> = new Set<VideoCodec>(['h264', 'h265']);
@@ -92,15 +104,15 @@ function videoPacket(codec: VideoCodec, type: number, key: boolean, data: Buffer
 /** An audio message in either form. @returns [] for what carries no sound. @throws ServiceError as parseRtmpVideo. */
 export function parseRtmpAudio(body: Buffer): RtmpAudio[] {
   if (body.length === 0 || (body[0] ?? 0) >> 4 !== ENHANCED_AUDIO) {
-    const audio = parseFlvAudio(body);
-    return audio === undefined ? [] : [{ codec: 'aac', trackId: 0, audio }];
+    const sound = parseFlvAudio(body);
+    return sound === undefined ? [] : [{ ...sound, trackId: 0 }];
   }
   const reader = new Reader(body, 'audio');
   const type = reader.packetType((body[0] ?? 0) & 15);
   return reader.tracks(type, PACKET.multitrack).flatMap(({ trackId, fourCc, packetType, data }) => {
     const codec = AUDIO_CODECS.get(fourCc.toString('latin1'));
     if (codec === undefined) {
-      refuseFirst(trackId, 'audio', fourCc, 'AAC or Opus');
+      refuseFirst(trackId, 'audio', fourCc, 'AAC, Opus, MP3, FLAC or AC-3');
       return [];
     }
     if (packetType !== PACKET.sequenceStart && packetType !== PACKET.codedFrames) {

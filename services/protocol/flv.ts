@@ -15,8 +15,17 @@ export type FlvVideo =
   /** Seeking information; carries no picture. */
   | { packet: 'info' };
 
-/** Body of an audio message or tag (annex E.4.2). */
+/** Body of an audio message or tag (annex E.4.2). Only AAC has a configuration. */
 export type FlvAudio = { packet: 'config'; data: Buffer } | { packet: 'frame'; data: Buffer };
+
+/** Codecs of FLV's own form that can be heard here; PCM is signed, 16 bit, little endian. */
+export type FlvAudioCodec = 'aac' | 'mp3' | 'pcm_s16le' | 'pcma' | 'pcmu';
+/** `raw`: what the bytes of PCM and G.711 do not say themselves. */
+export type FlvSound = {
+  codec: FlvAudioCodec;
+  audio: FlvAudio;
+  raw?: { sampleRateHz: number; channels: number };
+};
 
 const AVC = 7;
 const AAC = 10;
@@ -33,19 +42,24 @@ const VIDEO_CODECS: ReadonlyMap<number, string> = new Map([
   [6, 'Screen video 2'],
   [12, 'HEVC (codec id 12)'],
 ]);
-const AUDIO_CODECS: ReadonlyMap<number, string> = new Map([
-  [0, 'PCM'],
+const SOUND_CODECS: ReadonlyMap<number, FlvAudioCodec> = new Map([
+  [2, 'mp3'],
+  [3, 'pcm_s16le'],
+  [7, 'pcma'],
+  [8, 'pcmu'],
+  [AAC, 'aac'],
+  [14, 'mp3'],
+]);
+const OTHER_AUDIO_CODECS: ReadonlyMap<number, string> = new Map([
+  [0, "PCM of the encoder's own byte order"],
   [1, 'ADPCM'],
-  [2, 'MP3'],
-  [3, 'PCM'],
   [4, 'Nellymoser'],
   [5, 'Nellymoser'],
   [6, 'Nellymoser'],
-  [7, 'G.711 A-law'],
-  [8, 'G.711 µ-law'],
   [11, 'Speex'],
-  [14, 'MP3 8 kHz'],
 ]);
+const PCM_SAMPLE_RATES_HZ = [5_512, 11_025, 22_050, 44_100] as const;
+const G711_SAMPLE_RATE_HZ = 8_000;
 
 /**
  * H.264 in FLV's own form; flv-enhanced.ts reads the others too.
@@ -84,22 +98,36 @@ export function parseFlvVideo(body: Buffer): FlvVideo | undefined {
   }
 }
 
-/** AAC in FLV's own form. @throws ServiceError as parseFlvVideo. */
-export function parseFlvAudio(body: Buffer): FlvAudio | undefined {
+/** Sound in FLV's own form. @throws ServiceError as parseFlvVideo. */
+export function parseFlvAudio(body: Buffer): FlvSound | undefined {
   if (body.length === 0) {
     return undefined;
   }
-  const codec = body.readUInt8(0) >> 4;
-  if (codec === ENHANCED_AUDIO) {
+  const first = body.readUInt8(0);
+  const id = first >> 4;
+  if (id === ENHANCED_AUDIO) {
     throw unsupported('audio', `${fourCcText(body.subarray(1, 5))} of Enhanced RTMP`, 'AAC');
   }
-  if (codec !== AAC) {
-    throw unsupported('audio', AUDIO_CODECS.get(codec) ?? `codec id ${codec}`, 'AAC');
+  const codec = SOUND_CODECS.get(id);
+  const isShort = codec === 'pcm_s16le' && (first & 2) === 0;
+  if (codec === undefined || isShort) {
+    const name = isShort ? '8-bit PCM' : (OTHER_AUDIO_CODECS.get(id) ?? `codec id ${id}`);
+    throw unsupported('audio', name, 'AAC');
   }
-  if (body.length < 2) {
-    throw new ServiceError('malformed', 'FLV audio tag is cut off');
+  if (codec === 'aac') {
+    if (body.length < 2) {
+      throw new ServiceError('malformed', 'FLV audio tag is cut off');
+    }
+    return { codec, audio: { packet: body[1] === 0 ? 'config' : 'frame', data: body.subarray(2) } };
   }
-  return { packet: body[1] === 0 ? 'config' : 'frame', data: body.subarray(2) };
+  const audio = { packet: 'frame', data: body.subarray(1) } as const;
+  if (codec === 'mp3') {
+    return { codec, audio };
+  }
+  const channels = (first & 1) + 1;
+  const sampleRateHz =
+    codec === 'pcm_s16le' ? (PCM_SAMPLE_RATES_HZ[(first >> 2) & 3] ?? 0) : G711_SAMPLE_RATE_HZ;
+  return { codec, audio, raw: { sampleRateHz, channels } };
 }
 
 function unsupported(kind: string, codec: string, instead: string): ServiceError {
@@ -159,7 +187,7 @@ export function flvVideoBody(
 /** 44 kHz, 16 bit, stereo: what annex E.4.2.1 asks of every AAC stream; the configuration tells the truth. */
 const AAC_HEADER = (AAC << 4) | 15;
 
-/** Body of an audio tag with AAC, the reverse of parseFlvAudio. */
+/** Body of an audio tag with AAC, which parseFlvAudio reads. */
 export function flvAudioBody(audio: { packet: FlvAudio['packet']; data: Uint8Array }): Uint8Array[] {
   return [Uint8Array.of(AAC_HEADER, audio.packet === 'config' ? 0 : 1), audio.data];
 }

@@ -116,7 +116,7 @@ test('VP9 and Opus reach the room byte for byte', async () => {
 
 test.each([
   ['video', 9, 'vvc1', 'video codec not supported: codec "vvc1"'],
-  ['audio', 8, 'fLaC', 'audio codec not supported: codec "fLaC"'],
+  ['audio', 8, 'mhm1', 'audio codec not supported: codec "mhm1"'],
 ] as const)(
   'an unknown %s codec is named to the encoder and in the state',
   async (kind, typeId, fourCc, reason) => {

@@ -1,5 +1,7 @@
 import { createVideoBitstream, type VideoBitstream } from '../../services/ingress/publish/video-bitstream.ts';
 import { AccessUnitAssembler } from '../../services/ingress/publish/access-unit-assembler.ts';
+import { parseAudioFrames } from '../../services/media/codecs/audio-frames.ts';
+import { parseFlacConfig } from '../../services/media/codecs/flac.ts';
 import { parseAacConfig } from '../../services/media/codecs/aac.ts';
 import { buildAvcConfig } from '../../services/media/codecs/h264-avcc.ts';
 import { joinLengthPrefixed } from '../../services/media/codecs/h264.ts';
@@ -26,11 +28,28 @@ export function fuzzFlv(random: SeededRandom): void {
     Buffer.from([0xaf, 0, 0x2b, 0x92, 0x08, 0, 0x56, 0xe5, 0]),
     Buffer.from([0xaf, 1, 0x21]),
   ]);
-  const audio = parseFlvAudio(Buffer.from(random.damage(sound)));
-  if (audio?.packet === 'config' && audio.data.length > 0) {
-    const { channels, sampleRateHz } = parseAacConfig(audio.data);
+  const heard = parseFlvAudio(Buffer.from(random.damage(sound)));
+  if (heard?.codec === 'aac' && heard.audio.packet === 'config' && heard.audio.data.length > 0) {
+    const { channels, sampleRateHz } = parseAacConfig(heard.audio.data);
     expectThat(channels <= 8 && sampleRateHz >= 7_350 && sampleRateHz <= 96_000, 'implausible AAC');
   }
+  readFramedSound(random);
+}
+
+/** What begins like a frame of another codec. */
+function readFramedSound(random: SeededRandom): void {
+  const [codec, head] = random.pick([
+    ['mp3', [0xff, 0xfb, 0x94, 0x64]],
+    ['ac3', [0x0b, 0x77, 0x0b, 0xd5, 0x14, 0x40, 0x43]],
+    ['eac3', [0x0b, 0x77, 0x01, 0x7f, 0x34, 0x87, 0xc0]],
+    ['flac', [0xff, 0xf8, 0x5a, 0x88, 0, 0x37]],
+  ] as const);
+  const { samples } = parseAudioFrames(
+    codec,
+    random.damage(Buffer.concat([Buffer.from(head), random.bytes(random.int(600))])),
+  );
+  expectThat(samples >= 0 && samples <= 1_000_000, `implausible ${codec}`);
+  parseFlacConfig(random.bytes(random.int(60)));
 }
 
 function readVideo(random: SeededRandom, assembler: AccessUnitAssembler): void {

@@ -2,97 +2,94 @@ import { ServiceError } from '../../base/errors.ts';
 import { SafeEmitter } from '../../base/events.ts';
 import { parseOpusPacket } from '../../media/codecs/opus.ts';
 import type { AudioFormat, EncodedPacket } from '../../model/packet.ts';
-import { flvAudioBody, type FlvAudio } from '../../protocol/flv.ts';
-import { parseRtmpAudio, type RtmpAudio } from '../../protocol/flv-enhanced.ts';
+import { parseRtmpAudio, type RtmpAudio, type RtmpAudioCodec } from '../../protocol/flv-enhanced.ts';
 import { AudioPipeline, type AudioPipelineEvents, type AudioPipelineOptions } from './audio-pipeline.ts';
 import { MonotonicTime } from './encoder-clock.ts';
 
-const ENHANCED = 9;
 /** RFC 7845 section 5.1: magic, version, channel count. */
 const OPUS_HEAD_BYTES = 19;
 const OPUS_CHANNELS_OFFSET = 9;
 
-/** Audio messages of any codec: Opus passes untouched, AAC is made into Opus. Only the first track is heard. */
+/** Audio messages of any codec: Opus passes untouched, others are made into Opus. Only the first track is heard. */
 export class AudioInput {
   readonly events: SafeEmitter<AudioPipelineEvents>;
-  readonly #aac: AudioPipeline;
+  readonly #converted: AudioPipeline;
   readonly #time = new MonotonicTime();
-  #codec: RtmpAudio['codec'] | undefined;
+  #codec: RtmpAudioCodec | undefined;
   #trackId: number | undefined;
-  #opusChannels = 2;
+  /** Undefined: more than browsers take. */
+  #opusChannels: 1 | 2 | undefined = 2;
   #opusSeen = false;
   #published = false;
 
   constructor(options: AudioPipelineOptions) {
     this.events = new SafeEmitter(options.logger);
-    this.#aac = new AudioPipeline(options);
-    this.#aac.events.on('format', (format) => {
+    this.#converted = new AudioPipeline(options);
+    this.#converted.events.on('format', (format) => {
       this.#announce(format);
     });
-    this.#aac.events.on('packet', (packet) => {
+    this.#converted.events.on('packet', (packet) => {
       // What the transcoder still held when the encoder went over to Opus would come behind it.
       if (this.#codec !== 'opus') {
         this.#emit(packet);
       }
     });
-    this.#aac.events.on('failed', (failure) => {
+    this.#converted.events.on('failed', (failure) => {
       this.events.emit('failed', failure);
     });
   }
 
   /** As the encoder sends it; aac until it says otherwise. */
-  get codec(): RtmpAudio['codec'] {
+  get codec(): RtmpAudioCodec {
     return this.#codec ?? 'aac';
   }
 
   /** What the encoder sends; undefined before it has told. */
   get source(): { channels: number; outputSampleRateHz: number } | undefined {
     return this.#opusSeen && this.#codec === 'opus'
-      ? { channels: this.#opusChannels, outputSampleRateHz: 48_000 }
-      : this.#aac.source;
+      ? { channels: this.#opusChannels ?? 0, outputSampleRateHz: 48_000 }
+      : this.#converted.source;
   }
 
   /** @param ptsUs on the session clock. @throws ServiceError malformed, unimplemented, invalid_argument. */
   push(ptsUs: number, body: Buffer): void {
-    if ((body[0] ?? 0) >> 4 !== ENHANCED && this.#codec !== 'opus') {
-      this.#aac.push(ptsUs, body);
-      return;
-    }
-    for (const { codec, trackId, audio } of parseRtmpAudio(body)) {
-      this.#trackId ??= trackId;
-      if (trackId === this.#trackId && audio.data.length > 0) {
-        this.#take(ptsUs, codec, audio);
+    for (const message of parseRtmpAudio(body)) {
+      this.#trackId ??= message.trackId;
+      if (message.trackId === this.#trackId && message.audio.data.length > 0) {
+        this.#take(ptsUs, message);
       }
     }
   }
 
   /** Sound is missing. */
   interrupted(): void {
-    this.#aac.interrupted();
+    this.#converted.interrupted();
   }
 
   async close(): Promise<void> {
-    await this.#aac.close();
+    await this.#converted.close();
   }
 
-  #take(ptsUs: number, codec: RtmpAudio['codec'], audio: FlvAudio): void {
-    if (codec === 'opus' && this.#codec === 'aac') {
-      this.#aac.interrupted();
+  #take(ptsUs: number, message: RtmpAudio): void {
+    const { codec, audio } = message;
+    if (codec === 'opus' && this.#codec !== 'opus' && this.#codec !== undefined) {
+      this.#converted.interrupted();
     }
     this.#codec = codec;
-    if (codec === 'aac') {
-      this.#aac.push(ptsUs, Buffer.concat(flvAudioBody(audio)));
+    if (codec !== 'opus') {
+      this.#converted.push(ptsUs, { ...message, codec });
     } else if (audio.packet === 'config') {
+      this.#opusChannels = undefined;
       this.#opusChannels = channelsOf(audio.data);
-    } else {
-      this.#passOpus(ptsUs, audio.data);
+    } else if (this.#opusChannels !== undefined) {
+      this.#passOpus(ptsUs, audio.data, this.#opusChannels);
     }
   }
 
-  #passOpus(ptsUs: number, data: Buffer): void {
+  #passOpus(ptsUs: number, data: Buffer, channels: number): void {
     const { durationUs } = parseOpusPacket(data);
     this.#opusSeen = true;
-    this.#announce({ kind: 'audio', codec: 'opus', sampleRateHz: 48_000, channels: this.#opusChannels });
+    this.#announce({ kind: 'audio', codec: 'opus', sampleRateHz: 48_000, channels });
     this.#emit({ kind: 'audio', ptsUs, dtsUs: ptsUs, durationUs, key: true, data });
   }
 

@@ -1,11 +1,13 @@
 import { SafeEmitter } from '../../base/events.ts';
 import type { Logger } from '../../base/logger.ts';
-import { parseAacConfig, type AacConfig } from '../../media/codecs/aac.ts';
-import type { AudioTranscoder } from '../../media/ffmpeg/audio-transcoder-types.ts';
+import { parseAacConfig } from '../../media/codecs/aac.ts';
+import { parseAudioFrames } from '../../media/codecs/audio-frames.ts';
+import { parseFlacConfig } from '../../media/codecs/flac.ts';
+import type { AudioTranscodeInput, AudioTranscoder } from '../../media/ffmpeg/audio-transcoder-types.ts';
 import { createAudioTranscoder } from '../../media/ffmpeg/audio-transcoder.ts';
 import type { IngressSettings } from '../../model/ingress.ts';
 import type { AudioFormat, EncodedPacket } from '../../model/packet.ts';
-import { parseFlvAudio } from '../../protocol/flv.ts';
+import type { RtmpAudio, RtmpAudioCodec } from '../../protocol/flv-enhanced.ts';
 import { MonotonicTime } from './encoder-clock.ts';
 
 export type AudioPipelineEvents = {
@@ -20,13 +22,18 @@ export type AudioPipelineOptions = {
   logger: Logger;
 };
 
-/** FLV AAC in, Opus out. Browsers take no AAC over RTP, so this always transcodes. */
+/** All but Opus, which needs no pipeline. */
+export type ConvertedAudio = RtmpAudio & { codec: Exclude<RtmpAudioCodec, 'opus'> };
+type SourceFormat = { channels: number; outputSampleRateHz: number };
+
+/** AAC, MP3 and other sound in, Opus out: browsers take none of it over RTP. */
 export class AudioPipeline {
   readonly events: SafeEmitter<AudioPipelineEvents>;
   readonly #options: AudioPipelineOptions;
   readonly #time = new MonotonicTime();
-  #description: Uint8Array | undefined;
-  #source: AacConfig | undefined;
+  /** What the transcoder was started for; a change of it takes another one. */
+  #startedFor: Buffer | undefined;
+  #source: SourceFormat | undefined;
   #transcoder: AudioTranscoder | undefined;
   #formatSent = false;
   #closed = false;
@@ -36,27 +43,32 @@ export class AudioPipeline {
     this.events = new SafeEmitter(options.logger);
   }
 
-  /** What the encoder sends; undefined before its sequence header. */
-  get source(): AacConfig | undefined {
+  /** What the encoder sends; undefined before it has told. */
+  get source(): SourceFormat | undefined {
     return this.#source;
   }
 
   /** @throws ServiceError malformed, unimplemented, invalid_argument: the encoder's fault. */
-  push(dtsUs: number, body: Buffer): void {
-    const audio = parseFlvAudio(body);
-    if (audio === undefined || audio.data.length === 0) {
+  push(ptsUs: number, { codec, audio, raw }: ConvertedAudio): void {
+    if (audio.data.length === 0) {
       return; // some encoders send an empty configuration first
     }
     if (audio.packet === 'config') {
-      this.#configure(audio.data);
-    } else {
-      this.#transcoder?.write({ ptsUs: dtsUs, data: audio.data });
+      this.#configure(codec, audio.data);
+      return;
     }
+    if (codec === 'mp3' || codec === 'ac3' || codec === 'eac3') {
+      const { sampleRateHz, channels } = parseAudioFrames(codec, audio.data);
+      this.#start({ codec, sampleRateHz, channels });
+    } else if (raw !== undefined && codec !== 'aac' && codec !== 'flac') {
+      this.#start({ codec, ...raw });
+    }
+    this.#transcoder?.write({ ptsUs, data: audio.data });
   }
 
-  /** Sound is missing: what was written so far comes out, and the next configuration starts anew. */
+  /** Sound is missing: what was written so far comes out, and what comes next starts anew. */
   interrupted(): void {
-    this.#description = undefined;
+    this.#startedFor = undefined;
     this.#replaceTranscoder(undefined);
   }
 
@@ -65,14 +77,30 @@ export class AudioPipeline {
     await this.#transcoder?.close();
   }
 
-  #configure(description: Buffer): void {
-    if (this.#description !== undefined && Buffer.compare(description, this.#description) === 0) {
+  #configure(codec: ConvertedAudio['codec'], description: Buffer): void {
+    if (codec === 'aac') {
+      const { sampleRateHz, channels, outputSampleRateHz } = parseAacConfig(description);
+      this.#start({ codec, sampleRateHz, channels, description }, outputSampleRateHz);
+    } else if (codec === 'flac') {
+      const { streamInfo, sampleRateHz, channels } = parseFlacConfig(description);
+      this.#start({ codec, sampleRateHz, channels, description: streamInfo });
+    }
+  }
+
+  #start(input: AudioTranscodeInput, outputSampleRateHz = input.sampleRateHz): void {
+    const description = 'description' in input ? input.description : undefined;
+    const { codec, sampleRateHz, channels } = input;
+    const startsFor = Buffer.concat([
+      Buffer.from(`${codec} ${sampleRateHz} ${channels} `),
+      description ?? new Uint8Array(),
+    ]);
+    if (this.#startedFor?.equals(startsFor) === true) {
       return;
     }
-    const source = parseAacConfig(description);
-    this.#description = description;
-    this.#source = source;
-    this.#replaceTranscoder(this.#start(source, description));
+    const transcoder = this.#create(input);
+    this.#startedFor = startsFor;
+    this.#source = { channels, outputSampleRateHz };
+    this.#replaceTranscoder(transcoder);
   }
 
   #replaceTranscoder(next: AudioTranscoder | undefined): void {
@@ -83,17 +111,10 @@ export class AudioPipeline {
     });
   }
 
-  #start(source: AacConfig, description: Uint8Array): AudioTranscoder {
+  #create(input: AudioTranscodeInput): AudioTranscoder {
     const { ffmpegPath, logger, settings } = this.#options;
     const transcoder = createAudioTranscoder({
-      ffmpegPath,
-      logger,
-      input: {
-        codec: 'aac',
-        sampleRateHz: source.sampleRateHz,
-        channels: source.channels,
-        description,
-      },
+      ...{ ffmpegPath, logger, input },
       output: {
         codec: 'opus',
         sampleRateHz: 48_000,

@@ -5,7 +5,10 @@ import type { AudioTranscodeInput, AudioTranscodeOutput } from './audio-transcod
  * gives tonal sound more bits (measured: 111 instead of 133 kbit/s for chords, at 53 dB instead of 62 dB), which sound
  * that was AAC before does not miss. Sound that was not compressed yet gets 10.
  */
-const OPUS_COMPLEXITY = { aac: 5, pcm_s16le: 10 } as const;
+const OPUS_COMPLEXITY = { compressed: 5, plain: 10 } as const;
+const PLAIN: ReadonlySet<AudioTranscodeInput['codec']> = new Set(['pcm_s16le', 'flac']);
+
+const RAW_FORMATS = { pcm_s16le: 's16le', pcma: 'alaw', pcmu: 'mulaw' } as const;
 
 /**
  * ffmpeg command lines as pure functions. `-probesize 32` opens a pipe after 60 ms instead of a second;
@@ -27,12 +30,18 @@ export function audioTranscodeArgs(
 function inputArgs(input: AudioTranscodeInput): string[] {
   switch (input.codec) {
     case 'pcm_s16le':
+    case 'pcma':
+    case 'pcmu':
       return [
-        ...['-f', 's16le', '-ar', String(input.sampleRateHz), '-ac', String(input.channels)],
-        ...['-i', 'pipe:0'],
+        ...['-f', RAW_FORMATS[input.codec], '-ar', String(input.sampleRateHz)],
+        ...['-ac', String(input.channels), '-i', 'pipe:0'],
       ];
     case 'aac':
-      return ['-f', 'aac', '-i', 'pipe:0'];
+    case 'mp3':
+    case 'ac3':
+    case 'eac3':
+    case 'flac':
+      return ['-f', input.codec, '-i', 'pipe:0'];
   }
 }
 
@@ -46,7 +55,10 @@ function outputArgs(output: AudioTranscodeOutput, input: AudioTranscodeInput, mi
       return [
         ...common,
         ...['-c:a', 'libopus', '-frame_duration', '20'],
-        ...['-compression_level', String(OPUS_COMPLEXITY[mixed ? 'aac' : input.codec])],
+        ...[
+          '-compression_level',
+          String(OPUS_COMPLEXITY[mixed || !PLAIN.has(input.codec) ? 'compressed' : 'plain']),
+        ],
         ...['-f', 'ogg', '-page_duration', mixed ? '200000' : '20000', '-flush_packets', '1'],
       ];
     case 'aac':

@@ -1,10 +1,15 @@
 import type { SafeEmitter } from '../../base/events.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { AudioFormat, EncodedPacket } from '../../model/packet.ts';
+import type { FramedAudioCodec } from '../codecs/audio-frames.ts';
 
 export type AudioTranscodeInput =
   /** Interleaved signed 16-bit little endian. */
   | { codec: 'pcm_s16le'; sampleRateHz: number; channels: number }
+  /** G.711, interleaved. */
+  | { codec: 'pcma' | 'pcmu'; sampleRateHz: number; channels: number }
+  /** Whole frames; `description` is STREAMINFO, and only FLAC has one. */
+  | { codec: FramedAudioCodec; sampleRateHz: number; channels: number; description?: Uint8Array }
   /** Raw AAC frames; `description` is the AudioSpecificConfig. */
   | { codec: 'aac'; sampleRateHz: number; channels: number; description: Uint8Array };
 
@@ -38,7 +43,7 @@ export type AudioTranscoderOptions = {
 export type AudioTranscoder = {
   readonly events: SafeEmitter<AudioTranscoderEvents>;
   /**
-   * One AAC frame or any whole number of PCM samples; an EncodedPacket fits. Never blocks: when ffmpeg is more than
+   * One AAC frame, whole frames of another codec, or any whole number of PCM samples; an EncodedPacket fits. Never blocks: when ffmpeg is more than
    * 4 MB behind, input is dropped and counted, and the clock re-anchors behind the hole.
    */
   write(chunk: { ptsUs: number; data: Uint8Array }): void;

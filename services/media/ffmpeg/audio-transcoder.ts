@@ -2,12 +2,10 @@ import { ServiceError } from '../../base/errors.ts';
 import { SafeEmitter } from '../../base/events.ts';
 import { StreamReading } from '../../base/stream-reading.ts';
 import type { AudioFormat } from '../../model/packet.ts';
-import { parseAacConfig } from '../codecs/aac.ts';
-import { AdtsReader, toAdts } from './adts.ts';
+import { AdtsReader } from './adts.ts';
 import { audioTranscodeArgs } from './args.ts';
-import { AudioTimeline } from './audio-timeline.ts';
+import { createAudioInputWriter, type AudioInputWriter } from './audio-input-writer.ts';
 import type {
-  AudioTranscodeInput,
   AudioTranscodeOutput,
   AudioTranscoder,
   AudioTranscoderEvents,
@@ -42,19 +40,11 @@ export function createAudioTranscoder(options: AudioTranscoderOptions): AudioTra
 }
 
 type EncodedFrame = { data: Uint8Array; positionSamples: number; format?: AudioFormat };
-type InputWriter = {
-  sampleRateHz: number;
-  timeline: AudioTimeline;
-  samplesOf: (data: Uint8Array) => number;
-  toBytes: (data: Uint8Array, skipSamples: number) => Uint8Array;
-  silence: (samples: number) => Uint8Array;
-};
-
 class FfmpegAudioTranscoder implements AudioTranscoder {
   readonly events: SafeEmitter<AudioTranscoderEvents>;
   readonly #options: AudioTranscoderOptions;
   readonly #child: EncoderChild;
-  readonly #input: InputWriter;
+  readonly #input: AudioInputWriter;
   readonly #readFrames: (bytes: Uint8Array) => EncodedFrame[];
   #formatSent = false;
   #lastPtsUs = -Infinity;
@@ -70,7 +60,7 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
   constructor(options: AudioTranscoderOptions) {
     this.#options = options;
     this.events = new SafeEmitter(options.logger);
-    this.#input = createInputWriter(options.input);
+    this.#input = createAudioInputWriter(options.input);
     this.#readFrames = createFrameReader(options.output);
     this.#child = new EncoderChild({
       ffmpegPath: options.ffmpegPath,
@@ -203,32 +193,6 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
       key: true,
       data: frame.data,
     });
-  }
-}
-
-function createInputWriter(input: AudioTranscodeInput): InputWriter {
-  switch (input.codec) {
-    case 'pcm_s16le': {
-      const bytesPerSample = input.channels * 2;
-      return {
-        sampleRateHz: input.sampleRateHz,
-        timeline: new AudioTimeline(input.sampleRateHz, 'fill'),
-        samplesOf: (data) => Math.floor(data.length / bytesPerSample),
-        toBytes: (data, skipSamples) => data.subarray(skipSamples * bytesPerSample),
-        silence: (samples) => new Uint8Array(samples * bytesPerSample),
-      };
-    }
-    case 'aac': {
-      const config = parseAacConfig(input.description);
-      toAdts(config, new Uint8Array()); // refuses here what no later frame could carry
-      return {
-        sampleRateHz: config.sampleRateHz,
-        timeline: new AudioTimeline(config.sampleRateHz, 'jump'),
-        samplesOf: () => config.frameSamples,
-        toBytes: (data) => toAdts(config, data),
-        silence: () => new Uint8Array(0),
-      };
-    }
   }
 }
 

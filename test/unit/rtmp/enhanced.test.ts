@@ -56,6 +56,23 @@ describe('Enhanced RTMP video', () => {
     expect(audio[0]).toMatchObject({ codec: 'opus', audio: { packet: 'frame', data: DATA } });
   });
 
+  test.each([
+    ['mp4a', 'aac'],
+    ['Opus', 'opus'],
+    ['.mp3', 'mp3'],
+    ['fLaC', 'flac'],
+    ['ac-3', 'ac3'],
+    ['ec-3', 'eac3'],
+  ])('%s is %s', (fourCc, codec) => {
+    const body = (packetType: number): Buffer =>
+      enhancedBody({ kind: 'audio', head: 0x90, fourCc, packetType, data: DATA });
+    expect(parseRtmpAudio(body(0))).toEqual([{ codec, trackId: 0, audio: { packet: 'config', data: DATA } }]);
+    expect(parseRtmpAudio(body(1))).toEqual([{ codec, trackId: 0, audio: { packet: 'frame', data: DATA } }]);
+    // The end of a sequence, and a layout of channels.
+    expect(parseRtmpAudio(body(2))).toEqual([]);
+    expect(parseRtmpAudio(body(4))).toEqual([]);
+  });
+
   test('the old form is read as before', () => {
     expect(parseRtmpVideo(Buffer.from([0x17, 1, 0, 0, 40, 9]))).toEqual([
       {
@@ -80,8 +97,8 @@ describe('Enhanced RTMP video', () => {
     ['an unprintable one', video([0x90, 1, 2, 3, 4]), 'codec 0x01020304'],
     [
       'an unknown audio codec',
-      audio([0x90, ...Buffer.from('fLaC')]),
-      'codec "fLaC" of Enhanced RTMP; set the encoder to AAC or Opus',
+      audio([0x90, ...Buffer.from('mhm1')]),
+      'codec "mhm1" of Enhanced RTMP; set the encoder to AAC, Opus, MP3',
     ],
     ['no codec', video([0x90, 0x61]), 'cut off'],
     ['half a composition time', video([0x91, ...Buffer.from('avc1'), 0, 0]), 'cut off'],
@@ -103,7 +120,7 @@ describe('Enhanced RTMP video', () => {
       video([0x96, 0x11, ...Buffer.from('av01'), 0, 0xff, 0xff, 0xff]),
       'cut off',
     ],
-    ['MP3 in the old form', audio([0x2f, 0]), 'MP3'],
+    ['Speex in the old form', audio([0xbf, 0]), 'Speex'],
   ])('%s is refused', (_case, parse, reason) => {
     expect(parse).toThrow(reason);
   });

@@ -292,11 +292,29 @@ describe('FLV', () => {
     expect(parseFlvVideo(Buffer.from([0x57, 0]))).toEqual({ packet: 'info' });
     expect(parseFlvVideo(Buffer.alloc(0))).toBeUndefined();
     expect(parseFlvAudio(Buffer.from([0xaf, 0, 0x12, 0x10]))).toEqual({
-      packet: 'config',
-      data: Buffer.from([0x12, 0x10]),
+      codec: 'aac',
+      audio: { packet: 'config', data: Buffer.from([0x12, 0x10]) },
     });
-    expect(parseFlvAudio(Buffer.from([0xaf, 1, 7]))).toEqual({ packet: 'frame', data: Buffer.from([7]) });
+    expect(parseFlvAudio(Buffer.from([0xaf, 1, 7]))?.audio).toEqual({
+      packet: 'frame',
+      data: Buffer.from([7]),
+    });
     expect(parseFlvAudio(Buffer.alloc(0))).toBeUndefined();
+  });
+
+  test.each([
+    [0x2f, 'mp3', undefined],
+    [0xef, 'mp3', undefined],
+    [0x3f, 'pcm_s16le', { sampleRateHz: 44_100, channels: 2 }],
+    [0x3a, 'pcm_s16le', { sampleRateHz: 22_050, channels: 1 }],
+    [0x72, 'pcma', { sampleRateHz: 8_000, channels: 1 }],
+    [0x83, 'pcmu', { sampleRateHz: 8_000, channels: 2 }],
+  ])('sound that begins with %i is %s', (first, codec, raw) => {
+    const audio = { packet: 'frame', data: Buffer.from([9]) };
+    expect(parseFlvAudio(Buffer.from([first, 9]))).toEqual({
+      ...{ codec, audio },
+      ...(raw === undefined ? {} : { raw }),
+    });
   });
 
   test.each([
@@ -313,7 +331,9 @@ describe('FLV', () => {
       Buffer.from([0x90, ...Buffer.from('Opus')]),
       'codec "Opus" of Enhanced RTMP; set the encoder to AAC',
     ],
-    [parseFlvAudio, Buffer.from([0x2f, 0]), 'MP3'],
+    [parseFlvAudio, Buffer.from([0xbf, 0]), 'Speex'],
+    [parseFlvAudio, Buffer.from([0x3d, 0]), '8-bit PCM'],
+    [parseFlvAudio, Buffer.from([0x6f, 0]), 'Nellymoser'],
     [parseFlvVideo, Buffer.from([0x17, 1]), 'cut off'],
     [parseFlvVideo, Buffer.from([0x17, 9, 0, 0, 0]), 'AVC packet type 9'],
     [parseFlvAudio, Buffer.from([0xaf]), 'cut off'],
