@@ -87,7 +87,8 @@ function expectWhole(seen: Seen, treatment: string, has = { picture: true, sound
   }
   if (has.sound) {
     expect(seen.beepRatio).toBeGreaterThan(0.75);
-    expect(seen.beepRatio).toBeLessThan(1.4);
+    // One that began before the recording is cut short, and its onset late.
+    expect(seen.beepStepsS.filter((stepS) => Math.abs(stepS - 1) > 0.11)).toEqual([]);
   }
   if (has.picture && has.sound) {
     expect(seen.flashRatio).toBeGreaterThan(0.75);

@@ -32,6 +32,8 @@ export type Seen = {
   skipped: number;
   flashRatio: number;
   beepRatio: number;
+  /** Between one beep and the next, in seconds. */
+  beepStepsS: number[];
   /** Sound minus picture; NaN when one is missing. */
   skewMs: number;
 };
@@ -122,9 +124,12 @@ async function watchOne(cell: {
       ...decoded,
     };
   } catch (error) {
-    throw new Error(`${String(error)}\nencoder: ${peer.output()}\nstatuses: ${statuses.list.join(', ')}`, {
-      cause: error,
-    });
+    throw new Error(
+      `${String(error)}\nencoder: ${peer.output()}\nstatuses: ${statuses.list.join(', ')} ${statuses.error}`,
+      {
+        cause: error,
+      },
+    );
   } finally {
     statuses.stop();
     await peer.stop();
@@ -133,10 +138,20 @@ async function watchOne(cell: {
   }
 }
 
+/** What the endpoint says, and what is wrong with it. */
+type Followed = { list: string[]; error: string; stop(): void };
 type Decoded = Omit<Seen, 'treatment' | 'statuses' | 'webhooks'>;
 
 async function decode(file: string, has: { picture: boolean; sound: boolean }): Promise<Decoded> {
-  const nothing = { uniqueFps: 0, reordered: 0, skipped: 0, flashRatio: 0, beepRatio: 0, skewMs: Number.NaN };
+  const nothing = {
+    uniqueFps: 0,
+    reordered: 0,
+    skipped: 0,
+    flashRatio: 0,
+    beepRatio: 0,
+    beepStepsS: [],
+    skewMs: Number.NaN,
+  };
   if (!has.picture) {
     const { beeps, durationS } = await countBeeps(file);
     return { ...nothing, beepRatio: beeps / Math.max(1, Math.floor(durationS)) };
@@ -153,8 +168,9 @@ async function decode(file: string, has: { picture: boolean; sound: boolean }): 
     };
   }
   const { medianOffsetMs: skewMs, ...report } = await analyzeFlashBeep(file);
-  const { uniqueFps, reordered, skipped, flashRatio, beepRatio } = report;
-  return { uniqueFps, reordered, skipped, flashRatio, beepRatio, skewMs };
+  const { uniqueFps, reordered, skipped, flashRatio, beepRatio, beepsS } = report;
+  const beepStepsS = beepsS.slice(1).map((beepS, index) => beepS - (beepsS[index] ?? 0));
+  return { uniqueFps, reordered, skipped, flashRatio, beepRatio, beepStepsS, skewMs };
 }
 
 async function viewerToken(room: string): Promise<string> {
@@ -163,7 +179,7 @@ async function viewerToken(room: string): Promise<string> {
   return token.toJwt();
 }
 
-function followStatuses(ingress: IngressClient, ingressId: string): { list: string[]; stop(): void } {
+function followStatuses(ingress: IngressClient, ingressId: string): Followed {
   const list: string[] = [];
   const stopping = new AbortController();
   const isStopped = (): boolean => stopping.signal.aborted;
@@ -172,17 +188,20 @@ function followStatuses(ingress: IngressClient, ingressId: string): { list: stri
       const [info] = await ingress.listIngress({ ingressId }).catch(() => []);
       const status: string | undefined =
         IngressState_Status[info?.state?.status ?? IngressState_Status.ENDPOINT_INACTIVE];
+      followed.error = info?.state?.error ?? followed.error;
       if (!isStopped() && status !== undefined && list.at(-1) !== status) {
         list.push(status);
       }
       await delay(POLL_MS);
     }
   };
-  void follow();
-  return {
+  const followed: Followed = {
     list,
+    error: '',
     stop: () => {
       stopping.abort();
     },
   };
+  void follow();
+  return followed;
 }
