@@ -32,7 +32,10 @@ const TEST_PACKAGES = [
 /** The usual way to capture a page, as the baseline of the composite bench. */
 const BENCH_PACKAGES = ['xvfb', 'pulseaudio', 'pulseaudio-utils'];
 
-/** Encoders nobody here wrote: GStreamer, librtmp (in curl, too), OBS with a display and software OpenGL. */
+/**
+ * Encoders nobody here wrote: GStreamer, librtmp (in curl, too), OBS with a display and software OpenGL, Firefox with a
+ * sound card, Meetecho's WHIP client (tcc builds what Debian's needs to run).
+ */
 const SOAK_PACKAGES = [
   'gstreamer1.0-tools',
   'gstreamer1.0-plugins-good',
@@ -41,6 +44,10 @@ const SOAK_PACKAGES = [
   'obs-studio',
   'xvfb',
   'libgl1-mesa-dri',
+  'firefox-esr',
+  'pulseaudio',
+  'simple-whip-client',
+  'tcc',
 ];
 
 /** These wait for time-outs more than they work, and do not care when: they run beside the pure tests. */

@@ -1,0 +1,125 @@
+import type { Page } from 'puppeteer';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import type { TestBrowser } from '../support/chromium.ts';
+import { launchFirefox } from '../support/firefox.ts';
+import { ENDPOINT_INACTIVE, ENDPOINT_PUBLISHING, STREAM_KEY } from '../support/ingress-harness.ts';
+import { eventually, LivekitPage } from '../support/livekit-page.ts';
+import { readOnsets } from '../support/onsets.ts';
+import { disposeRtcNode, type RtcNodeViewer } from '../support/rtc-node-viewer.ts';
+import { startSimpleWhipClient, type SimpleWhipClient } from '../support/simple-whip-client.ts';
+import { openWhipPage, serveWhipPage, type WhipResource } from '../support/whip-page.ts';
+import { startWhipStage, type WhipStage } from '../support/whip-stage.ts';
+
+// Peers too heavy for every run of the tests: Firefox, and Meetecho's simple-whip-client on GStreamer.
+
+const CAMERA = { width: 640, height: 360, frameRate: 20 };
+
+let firefox: TestBrowser;
+let stage: WhipStage;
+const pages: Page[] = [];
+const clients: SimpleWhipClient[] = [];
+
+beforeAll(async () => {
+  firefox = await launchFirefox();
+}, 120_000);
+beforeEach(async () => {
+  stage = await startWhipStage({ onRequest: serveWhipPage });
+});
+afterEach(async () => {
+  for (const client of clients.splice(0)) {
+    client.kill();
+  }
+  await Promise.all(pages.splice(0).map((page) => page.close()));
+  await stage.close();
+});
+afterAll(async () => {
+  await firefox.close();
+  await disposeRtcNode();
+});
+
+test('Firefox publishes by WHIP, restarts ICE, and is seen and heard', { timeout: 120_000 }, async () => {
+  const viewer = await stage.viewer();
+  const page = await openWhipPage(firefox, stage.sfu.httpUrl);
+  pages.push(page);
+  const request = JSON.stringify({ url: stage.harness.whipUrl, bearer: STREAM_KEY, codec: 'video/VP8' });
+  const resource = (await page.evaluate(`app.publish(${request})`)) as WhipResource;
+  expect(resource.status).toBe(201);
+  await expectFlashAndBeep(viewer);
+  const state = await stage.harness.stateThat(
+    ({ status, video }) => status === ENDPOINT_PUBLISHING && (video?.width ?? 0) > 0,
+  );
+  expect(state.video?.mimeType).toBe('video/VP8');
+  const restarted = (await page.evaluate('app.restart()')) as { status: number };
+  expect(restarted.status).toBe(200);
+  const before = viewer.frames.length;
+  await viewer.until(() => viewer.frames.length >= before + 60);
+  expect(await page.evaluate('app.stop()')).toBe(200);
+  await stage.harness.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
+});
+
+test('two Firefoxes in a room and a Rust client see and hear each other', { timeout: 120_000 }, async () => {
+  const viewer = await stage.viewer();
+  const alice = await joinFromFirefox('alice');
+  const bob = await joinFromFirefox('bob');
+  await alice.publish({ videoCodec: 'vp8' }, CAMERA);
+  // The large layer of its simulcast comes once Firefox has found the bandwidth.
+  await viewer.until(() => count(viewer.frames, ({ width }) => width === CAMERA.width) >= 40);
+  await viewer.until(() => count(viewer.sound, ({ rms }) => rms > 0.05) >= 60);
+  await expectDecoded(bob);
+  await bob.publish({ videoCodec: 'vp8' }, CAMERA);
+  await expectDecoded(alice);
+  const layers = await alice.outbound();
+  expect(count(layers, ({ framesEncoded }) => framesEncoded > 0)).toBe(2);
+});
+
+test.each([
+  ['trickling its candidates', []],
+  ['with all candidates in its offer', ['--no-trickle']],
+  ['asking for STUN and TURN servers first', ['--follow-link']],
+])('simple-whip-client publishes, %s', { timeout: 120_000 }, async (_how, flags) => {
+  const viewer = await stage.viewer();
+  const client = startSimpleWhipClient({ url: stage.harness.whipUrl, token: STREAM_KEY, flags });
+  clients.push(client);
+  await Promise.race([expectFlashAndBeep(viewer), client.ended]);
+  expect(viewer.frames.at(-1)).toMatchObject({ width: 320, height: 240 });
+  await client.stop();
+  await stage.harness.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
+});
+
+async function joinFromFirefox(identity: string): Promise<LivekitPage> {
+  const tab = await LivekitPage.open(firefox, stage.sfu);
+  pages.push(tab.page);
+  await tab.connect(stage.sfu.wsUrl, await stage.sfu.joinToken(identity, 'studio'));
+  return tab;
+}
+
+/** The picture on the page is that of Firefox's own fake camera, and the sound its tone. */
+async function expectDecoded(tab: LivekitPage): Promise<void> {
+  const [video] = await eventually(
+    'decoded video',
+    () => tab.inbound('video'),
+    ([first]) => (first?.framesDecoded ?? 0) > 40,
+  );
+  expect(video?.codec.toLowerCase()).toBe('video/vp8');
+  await eventually(
+    'a picture',
+    () => tab.picture(),
+    (picture) => picture !== null && new Set(picture.rgba).size > 5,
+  );
+  await eventually(
+    'sound',
+    () => tab.inbound('audio'),
+    ([sound]) => (sound?.totalAudioEnergy ?? 0) > 0.01,
+  );
+}
+
+async function expectFlashAndBeep(viewer: RtcNodeViewer): Promise<void> {
+  const { frames, sound } = viewer;
+  await viewer.until(() => frames.length >= 60 && readOnsets(frames.map(({ flash }) => flash)) >= 2);
+  await viewer.until(() => readOnsets(sound.map(({ beep }) => beep)) >= 2);
+  expect(sound.some(({ rms }) => rms < 0.01)).toBe(true);
+}
+
+function count<Item>(items: readonly Item[], accept: (item: Item) => boolean): number {
+  return items.filter(accept).length;
+}
