@@ -13,14 +13,18 @@ export type ObsLikeOptions = {
   framesPerSecond?: number;
   /** H265 as OBS announces it: without any fmtp. */
   codec?: 'h264' | 'h265';
-  /** ffmpeg's input arguments of another picture than the flash/beep film. */
-  picture?: readonly string[];
+  /** ffmpeg's input arguments of a live camera and its sound (streams 0:0 and 0:1) in place of the flash/beep film. */
+  camera?: readonly string[];
+  /** The last packet of a picture goes to the library. */
+  onPicture?: (rtpTimestamp: number) => void;
   /** Only the TCP candidates of the answer are used. */
   overTcp?: boolean;
 };
 
 const AUDIO = { mid: '0', ssrc: 1000, payloadType: 111 };
 const VIDEO = { mid: '1', ssrc: 1001, payloadType: 96 };
+/** The last packet of a picture (RFC 6184 section 5.1). */
+const MARKER = 0x80;
 const MID_EXTENSION = 1;
 const RID_EXTENSION = 2;
 const OPUS_FMTP = 'minptime=10;maxaveragebitrate=96000;stereo=1;sprop-stereo=1;useinbandfec=1';
@@ -32,6 +36,9 @@ const ENCODER = {
   ],
   h265: ['-c:v', 'libx265', '-preset', 'ultrafast', '-x265-params', 'log-level=error:repeat-headers=1'],
 } as const;
+
+/** As OBS runs x264 with zerolatency: frame threads would hold pictures back. */
+const OBS_THREADS = ['-x264-params', 'sliced-threads=1'];
 
 /**
  * What OBS 30 to 32 does over WHIP, with the library it uses (libdatachannel): an offer without a single candidate,
@@ -124,6 +131,7 @@ export class ObsLikeEncoder {
     const ports = await Promise.all(
       layers.map((_layer, index) =>
         this.#listen((packet) => {
+          this.#note(packet);
           send(video, layers.length > 1 ? withRid(packet, String(index)) : packet);
         }),
       ),
@@ -131,20 +139,31 @@ export class ObsLikeEncoder {
     const picture = flashBeepVideo({ width: top?.width ?? 640, height: top?.height ?? 360, framesPerSecond });
     // One clock for the sender reports of all outputs, as OBS has it.
     const clock = ['-start_time_realtime', String(Date.now() * 1000)];
-    this.#ffmpeg = new FfmpegEncoder([
-      ...(this.#options.picture ?? ['-re', '-f', 'lavfi', '-i', picture]),
+    const { camera } = this.#options;
+    const film = [
+      ...['-re', '-f', 'lavfi', '-i', picture],
       ...['-re', '-f', 'lavfi', '-i', flashBeepAudio({ sampleRateHz: 48_000, channels: 2 })],
+    ];
+    this.#ffmpeg = new FfmpegEncoder([
+      ...(camera === undefined ? film : [...camera, '-vsync', 'passthrough']),
       ...layers.flatMap(({ width, height, bitrateKbps }, index) => [
         ...['-map', '0:v', '-vf', `scale=${width}:${height}`, ...ENCODER[this.#options.codec ?? 'h264']],
+        ...(camera === undefined ? [] : OBS_THREADS),
         ...['-tune', 'zerolatency', '-bf', '0', '-g', String(framesPerSecond)],
         ...['-pix_fmt', 'yuv420p', '-b:v', `${bitrateKbps}k`],
         ...['-payload_type', String(VIDEO.payloadType), '-ssrc', String(VIDEO.ssrc + index)],
         ...[...clock, '-f', 'rtp', rtpUrl(ports[index] ?? 0)],
       ]),
-      ...['-map', '1:a', '-c:a', 'libopus', '-b:a', '96k', '-ac', '2'],
+      ...['-map', camera === undefined ? '1:a' : '0:a', '-c:a', 'libopus', '-b:a', '96k', '-ac', '2'],
       ...['-payload_type', String(AUDIO.payloadType), '-ssrc', String(AUDIO.ssrc), ...clock, '-f', 'rtp'],
       rtpUrl(soundPort),
     ]);
+  }
+
+  #note(packet: Buffer): void {
+    if (packet[1] === (MARKER | VIDEO.payloadType)) {
+      this.#options.onPicture?.(packet.readUInt32BE(4));
+    }
   }
 
   /** RTP and RTCP of one ffmpeg output come to one port. */

@@ -65,6 +65,7 @@ export class RtcNodeViewer {
 
   async #watch(track: RemoteTrack): Promise<void> {
     for await (const { frame } of new VideoStream(track)) {
+      const atMs = performance.now();
       const i420 = frame.type === VideoBufferType.I420 ? frame : frame.convert(VideoBufferType.I420);
       const gray = shrink(i420.data, frame.width, frame.height);
       // libwebrtc's own picture of a track that was switched off: below the black of any video.
@@ -72,7 +73,7 @@ export class RtcNodeViewer {
         continue;
       }
       this.frames.push({
-        atMs: performance.now(),
+        atMs,
         width: frame.width,
         height: frame.height,
         barcode: readBarcode(gray),
