@@ -10,12 +10,13 @@ import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { EncoderSeat } from './encoder-seat.ts';
 import { ingressSettings } from './ingress-settings.ts';
 import { liveUpdate } from './live-update.ts';
+import { MediaWatchdog } from './media-watchdog.ts';
 import { RefusedTracks } from './refused-tracks.ts';
 import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
 import type { EncoderConnection, MediaSink, SourceDescription } from './servers/publisher-types.ts';
 import { RTMP_SESSION_POLICY, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
 import { SessionMedia } from './session-media.ts';
-import { noticeInRoom } from './session-notices.ts';
+import { SessionNotices } from './session-notices.ts';
 import { AwaySlate } from './slate/away-slate.ts';
 import { chosenSlate, type SlateSettings } from './slate/slate-choice.ts';
 import type { SlateFilms } from './slate/slate-film.ts';
@@ -59,6 +60,10 @@ export class IngressSession implements MediaSink, RunningSession {
   readonly #room: RoomPublisher;
   readonly #media: SessionMedia;
   readonly #report: SessionReport;
+  readonly #notices: SessionNotices;
+  readonly #watchdog = new MediaWatchdog((error) => {
+    void this.#finish(error.message, error);
+  });
   #handlers: Unregister[] = [];
   readonly #policy: RtmpSessionPolicy;
   readonly #seat: EncoderSeat;
@@ -109,6 +114,7 @@ export class IngressSession implements MediaSink, RunningSession {
       quietForMs: () => (monotonicUs() - this.#media.lastArrivalUs) / 1000,
       onTaken: (before) => this.#onTaken(before),
     });
+    this.#notices = new SessionNotices({ media: this.#media, room: this.#room, state: this.#state, logger });
     this.#report = new SessionReport(this.#state, this.#media, this.#room);
     this.#wire();
   }
@@ -143,6 +149,7 @@ export class IngressSession implements MediaSink, RunningSession {
     await this.#state.report();
     this.#room.join();
     this.#report.start();
+    this.#watchdog.expectMedia();
     this.#logger.info('ingress session started');
   }
 
@@ -188,6 +195,7 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#seat.leave(() => {
       this.end(cause);
     });
+    this.#watchdog.clear();
     this.#interrupt();
     this.#state.setStatus('buffering');
     this.#report.now();
@@ -223,7 +231,6 @@ export class IngressSession implements MediaSink, RunningSession {
     const fail = ({ error }: { error: Error }): void => {
       void this.#finish(messageOf(error), error);
     };
-    noticeInRoom(this.#media, this.#room, this.#logger);
     this.#media.events.on('verdict', (verdict) => {
       if (verdict.mode === 'transcode' || verdict.lower === 'encoded') {
         this.#options.onTranscoding?.();
@@ -243,6 +250,7 @@ export class IngressSession implements MediaSink, RunningSession {
         this.#onMediaInRoom();
       }
     });
+    this.#media.events.on('slowKeyframes', () => this.#report.now());
     this.#media.events.on('failed', fail);
     this.#room.events.on('failed', fail);
     this.#room.events.on('disconnected', ({ reason }) => {
@@ -270,6 +278,7 @@ export class IngressSession implements MediaSink, RunningSession {
   }
 
   #onMediaInRoom(): void {
+    this.#watchdog.clear();
     if (!this.#stopping && this.#seat.isTaken && this.#state.status === 'buffering') {
       this.#state.setStatus('publishing');
     }
@@ -280,6 +289,10 @@ export class IngressSession implements MediaSink, RunningSession {
   #onTaken(before: 'nobody' | 'other' | 'same'): void {
     const wasShown = this.#slate?.hide() ?? false;
     this.#media.resumed();
+    this.#notices.forget();
+    if (this.#state.status === 'buffering') {
+      this.#watchdog.expectMedia();
+    }
     if (before !== 'nobody' || wasShown) {
       this.#interrupt({ overlapping: before === 'same' });
     }
@@ -313,7 +326,7 @@ export class IngressSession implements MediaSink, RunningSession {
     if (!this.#stopping) {
       const reason = error?.message ?? '';
       this.#logger.warn({ kind, reason }, reason === '' ? 'ingress track is back' : 'ingress track refused');
-      this.#state.setWarning(reason);
+      this.#state.setWarning('track', reason);
       this.#room.setAttributes({ 'sluice.ingress.refused': reason });
       this.#report.now();
     }
@@ -325,6 +338,8 @@ export class IngressSession implements MediaSink, RunningSession {
       this.#stopping = true;
       this.#report.stop();
       this.#refused.close();
+      this.#watchdog.clear();
+      this.#notices.forget();
       this.#slate?.hide();
       this.#seat.close(cause);
       if (failure === undefined) {

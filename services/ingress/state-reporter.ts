@@ -31,6 +31,9 @@ export type VideoReport = {
 };
 export type AudioReport = { mimeType: string; channels: number; sampleRateHz: number; bitsPerS: number };
 
+/** A track that is left out; how often the picture's key frames come. */
+export type WarningTopic = 'track' | 'keyframes';
+
 /** Keeps the record of one session that everybody can list up to date, one report after the other. */
 export class StateReporter {
   readonly #bus: Bus;
@@ -39,6 +42,8 @@ export class StateReporter {
   readonly #state: IngressState;
   #queue: Promise<void> = Promise.resolve();
   readonly #onDeleted: () => void;
+  #error = '';
+  readonly #warnings: Record<WarningTopic, string> = { track: '', keyframes: '' };
 
   /** @param onDeleted the endpoint does not exist any more. */
   constructor(bus: Bus, info: IngressInfo, resourceId: string, logger: Logger, onDeleted: () => void) {
@@ -86,18 +91,26 @@ export class StateReporter {
 
   /** @param error for status "error"; the first one is kept. */
   setStatus(status: StatusName, error = ''): void {
-    if (error !== '' && this.status !== 'error') {
-      this.#state.error = redactText(error);
-    }
     this.#state.status = STATUS[status];
+    this.#error ||= redactText(error);
+    this.#tell();
     if (status === 'inactive' || status === 'complete' || status === 'error') {
       this.#state.endedAt = unixNs();
     }
   }
 
-  /** What is wrong while the rest goes on; '' = nothing any more. A session that fails says so with setStatus. */
-  setWarning(text: string): void {
-    this.#state.error = redactText(text);
+  /**
+   * What is wrong while the session goes on; '' = nothing any more. LiveKit's field is for errors and "non compliance".
+   * A session that fails says so with setStatus.
+   */
+  setWarning(about: WarningTopic, text: string): void {
+    this.#warnings[about] = redactText(text);
+    this.#tell();
+  }
+
+  #tell(): void {
+    const { track, keyframes } = this.#warnings;
+    this.#state.error = this.#error || [track, keyframes].filter((text) => text !== '').join('; ');
   }
 
   /** Sends the state as it is now. Resolves when it was taken or given up; never rejects. */

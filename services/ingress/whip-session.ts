@@ -1,13 +1,15 @@
-import type { IngressInfo, IngressState } from '@livekit/protocol';
+import type { IngressInfo, IngressState, UpdateIngressRequest } from '@livekit/protocol';
 import { messageOf, ServiceError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Bus, Unregister } from '../bus/bus.ts';
 import type { WHIPRTCConnectionNotifyRequest } from '../bus/rpc-messages.ts';
-import { IngressHandler } from '../bus/rpc-methods.ts';
+import { IngressHandler, RoomInternal } from '../bus/rpc-methods.ts';
 import { relayRoomName } from '../model/room.ts';
 import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { ingressSettings } from './ingress-settings.ts';
+import { liveUpdate, type NewNames } from './live-update.ts';
+import { MediaWatchdog } from './media-watchdog.ts';
 import type { RoomAccess } from './room-publisher.ts';
 import type { WhipAnswer, WhipPatch, WhipPatchReply } from './servers/whip-types.ts';
 import type { RunningSession } from './session-registry.ts';
@@ -45,7 +47,12 @@ export class WhipIngressSession implements RunningSession {
   /** Undefined: packets pass through. */
   readonly #transcode: WhipTranscode | undefined;
   #handlers: Unregister[] = [];
-  #watchdog: NodeJS.Timeout | undefined;
+  /** With the names of the latest update. */
+  #info: IngressInfo;
+  #reportTimer: NodeJS.Timeout | undefined;
+  readonly #watchdog = new MediaWatchdog((error) => {
+    void this.#finish(error.message, error);
+  });
   #stopping = false;
   #silent = false;
   #resolveEnded: () => void = () => undefined;
@@ -54,6 +61,7 @@ export class WhipIngressSession implements RunningSession {
   constructor(options: WhipIngressSessionOptions) {
     const { bus, info, room } = options;
     this.#options = options;
+    this.#info = info;
     this.#settings = ingressSettings(info);
     const resourceId = newId('WH_');
     this.#logger = options.logger.child({ ingressId: info.ingressId, resourceId, room: info.roomName });
@@ -101,7 +109,7 @@ export class WhipIngressSession implements RunningSession {
     const topic = info.ingressId;
     this.#state.setStatus('buffering');
     this.#handlers = await Promise.all([
-      bus.serve(IngressHandler.updateIngress, () => this.stop('ingress updated'), { topic }),
+      bus.serve(IngressHandler.updateIngress, (request) => this.#update(request), { topic }),
       bus.serve(IngressHandler.deleteIngress, () => this.stop('ingress deleted'), { topic }),
     ]);
     try {
@@ -113,6 +121,7 @@ export class WhipIngressSession implements RunningSession {
       });
       await this.#listen();
       this.#transcode?.start();
+      this.#watchdog.expectMedia();
       this.#logger.info({ participantSid: this.#upstream.participantId }, 'WHIP session started');
       return answer;
     } catch (error) {
@@ -129,6 +138,40 @@ export class WhipIngressSession implements RunningSession {
   async stop(cause: string): Promise<IngressState> {
     await this.#finish(cause);
     return this.#state.snapshot();
+  }
+
+  /** New names are told the room; anything else ends the session, and the encoder comes back to the new settings. */
+  async #update(request: UpdateIngressRequest): Promise<IngressState> {
+    const names = liveUpdate(this.#info, request);
+    if (names === undefined || !(await this.#rename(names))) {
+      return this.stop('ingress updated');
+    }
+    this.#info = this.#info.clone();
+    this.#info.participantName = names.name || this.#info.participantName;
+    this.#info.participantMetadata = names.metadata || this.#info.participantMetadata;
+    this.#logger.info('ingress renamed');
+    return this.#state.snapshot();
+  }
+
+  /** The participant belongs to the room's server; false: it does not listen to us. */
+  async #rename(names: NewNames): Promise<boolean> {
+    if (this.#transcode !== undefined) {
+      this.#transcode.rename(names);
+      return true;
+    }
+    const { roomName: room, participant } = this.#settings;
+    try {
+      if (names.name !== '' || names.metadata !== '') {
+        await this.#options.bus.request(RoomInternal.updateParticipant, {
+          ...{ room, identity: participant.identity },
+          ...names,
+        });
+      }
+      return true;
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'WHIP participant not renamed');
+      return false;
+    }
   }
 
   /** Before the encoder has its answer, so that no report comes too early. */
@@ -148,8 +191,8 @@ export class WhipIngressSession implements RunningSession {
   }
 
   #watch(): void {
-    clearTimeout(this.#watchdog);
-    this.#watchdog = setTimeout(() => {
+    clearTimeout(this.#reportTimer);
+    this.#reportTimer = setTimeout(() => {
       void this.#finish(
         'no report',
         new ServiceError('unavailable', 'the room server does not report any more'),
@@ -192,6 +235,7 @@ export class WhipIngressSession implements RunningSession {
   }
 
   #onPublishing(): void {
+    this.#watchdog.clear();
     if (this.#state.status === 'buffering') {
       this.#logger.info('WHIP session publishes');
       this.#state.setStatus('publishing');
@@ -231,7 +275,8 @@ export class WhipIngressSession implements RunningSession {
 
   async #release(): Promise<void> {
     this.#stopping = true;
-    clearTimeout(this.#watchdog);
+    clearTimeout(this.#reportTimer);
+    this.#watchdog.clear();
     await this.#transcode?.close('session over');
     await Promise.allSettled(this.#handlers.map((unregister) => unregister()));
     this.#resolveEnded();

@@ -6,6 +6,7 @@ import { mintToken } from '../protocol/token.ts';
 import type { ConnectRoom, RemoteTrack, RoomClient } from '../rtc-client/room-client-types.ts';
 import { ingressSettings } from './ingress-settings.ts';
 import { LipSyncGate } from './publish/lip-sync-gate.ts';
+import type { NewNames } from './live-update.ts';
 import { ReceivedAudio } from './received-audio.ts';
 import { ReceivedVideo } from './received-video.ts';
 import { RoomPublisher, type RoomAccess } from './room-publisher.ts';
@@ -81,6 +82,11 @@ export class WhipTranscode {
     this.#source.catch((error: unknown) => {
       this.#fail(error);
     });
+  }
+
+  /** In the room, from now on and when it is joined later; '' leaves as it is. */
+  rename(names: NewNames): void {
+    this.#publisher.rename(names);
   }
 
   /** Idempotent; never rejects. */

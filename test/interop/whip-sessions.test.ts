@@ -164,7 +164,7 @@ test.each(['update', 'delete'] as const)(
       () => viewer.participant('obs') !== undefined && viewer.participant('other') !== undefined,
     );
     const { bus } = stage.sfu;
-    const request = { ingressId: 'IN_test' };
+    const request = { ingressId: 'IN_test', ...(what === 'update' ? { participantIdentity: 'new' } : {}) };
     const options = { topic: 'IN_test' };
     const state = await (what === 'update'
       ? bus.request(IngressHandler.updateIngress, request, options)
@@ -176,6 +176,20 @@ test.each(['update', 'delete'] as const)(
     await viewer.until(() => viewer.frames.length > before + 30);
   },
 );
+
+test('an update of the names alone reaches the room, and the encoder goes on', async () => {
+  const viewer = await stage.viewer();
+  await obs();
+  await viewer.until(() => viewer.participant('obs') !== undefined);
+  const request = { ingressId: 'IN_test', participantName: 'Studio 2', participantMetadata: '{"a":1}' };
+  const { bus } = stage.sfu;
+  const state = await bus.request(IngressHandler.updateIngress, request, { topic: 'IN_test' });
+  expect(state.status).not.toBe(ENDPOINT_INACTIVE);
+  await expect.poll(() => viewer.participant('obs')?.name, { timeout: 5_000 }).toBe('Studio 2');
+  expect(viewer.participant('obs')?.metadata).toBe('{"a":1}');
+  const before = viewer.frames.length;
+  await viewer.until(() => viewer.frames.length > before + 30);
+});
 
 test('removal from the room ends the session and says so', async () => {
   await obs();

@@ -33,12 +33,13 @@ export function webhooksOf(info: livekit.EgressInfo): ExtraWebhooks {
   return value !== undefined && 'webhooks' in value ? value.webhooks : [];
 }
 
+const { ENDPOINT_BUFFERING, ENDPOINT_ERROR, ENDPOINT_PUBLISHING } = livekit.IngressState_Status;
 const RUNNING: ReadonlySet<livekit.IngressState_Status | undefined> = new Set([
-  livekit.IngressState_Status.ENDPOINT_BUFFERING,
-  livekit.IngressState_Status.ENDPOINT_PUBLISHING,
+  ENDPOINT_BUFFERING,
+  ENDPOINT_PUBLISHING,
 ]);
 
-/** `ingress_started` when media flows, `ingress_ended` when a running session is over. */
+/** `ingress_started` when media flows, `ingress_ended` when a running session is over or one could not start. */
 export function ingressEvent(
   before: livekit.IngressState_Status | undefined,
   info: livekit.IngressInfo,
@@ -49,8 +50,9 @@ export function ingressEvent(
   }
   // With the stream key, as LiveKit: whoever can verify a webhook can also list the ingress endpoints.
   const about: Event = { room: { name: info.roomName }, ingressInfo: info };
-  if (status === livekit.IngressState_Status.ENDPOINT_PUBLISHING) {
+  if (status === ENDPOINT_PUBLISHING) {
     return { ...about, event: 'ingress_started' };
   }
-  return RUNNING.has(before) && !RUNNING.has(status) ? { ...about, event: 'ingress_ended' } : undefined;
+  const isOver = RUNNING.has(before) ? !RUNNING.has(status) : status === ENDPOINT_ERROR;
+  return isOver ? { ...about, event: 'ingress_ended' } : undefined;
 }

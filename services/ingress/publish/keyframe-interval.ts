@@ -29,5 +29,6 @@ export class KeyframeInterval {
   /** The stream was interrupted: what comes next says nothing about the encoder's interval. */
   interrupted(): void {
     this.#lastKeyUs = undefined;
+    this.#reportedS = 0;
   }
 }

@@ -3,6 +3,7 @@ export class RtmpDeadline {
   readonly #onMissed: (cause: string) => void;
   #timer: NodeJS.Timeout | undefined;
   #mediaSeen = false;
+  #mediaEverSeen = false;
 
   constructor(onMissed: (cause: string) => void) {
     this.#onMissed = onMissed;
@@ -22,13 +23,16 @@ export class RtmpDeadline {
       if (this.#mediaSeen) {
         this.expectMedia(periodMs);
       } else {
-        this.#onMissed(`no media for ${periodMs / 1000} s`);
+        const cause = `no media for ${periodMs / 1000} s`;
+        // LiveKit's words for an encoder that never sent any.
+        this.#onMissed(this.#mediaEverSeen ? cause : `source encoder not ready: ${cause}`);
       }
     });
   }
 
   sawMedia(): void {
     this.#mediaSeen = true;
+    this.#mediaEverSeen = true;
   }
 
   /** Runs `action` later instead of any limit. */

@@ -160,8 +160,8 @@ test('with duplicate_key "replace" it takes the place of the first, and nobody i
   expect(running.states.some(({ status }) => status === ENDPOINT_INACTIVE)).toBe(false);
 });
 
-test('key frames more than 4 s apart are told in the participant, once per interval', async () => {
-  const running = await start({});
+test('key frames more than 4 s apart are told in the state and the participant, until the encoder comes back', async () => {
+  const running = await start({ reconnectWindowMs: 60_000 });
   const { room } = running;
   const client = await connect(running);
   client.video(0, AVC_CONFIG).video(0, KEY_FRAME);
@@ -172,7 +172,17 @@ test('key frames more than 4 s apart are told in the participant, once per inter
   await room.until(() => room.packets('video').length === 5);
   await expect
     .poll(() => room.attributes['sluice.ingress.keyframeInterval'])
-    .toBe('6 s; set the encoder to 2 s, 4 s at most');
+    .toBe('6 s apart; set the encoder to 2 s, 4 s at most');
+  const warned = await running.stateThat(({ error }) => error !== '');
+  expect(warned).toMatchObject({
+    status: ENDPOINT_PUBLISHING,
+    error: 'key frames are 6 s apart; set the encoder to 2 s, 4 s at most',
+  });
+  client.close();
+  await expect.poll(() => running.states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  sendFrames(await connect(running), 0);
+  await expect.poll(() => running.states.at(-1)).toMatchObject({ status: ENDPOINT_PUBLISHING, error: '' });
+  expect(room.attributes['sluice.ingress.keyframeInterval']).toBe('');
 });
 
 test('an encoder that falls behind and stays behind is live again from a key frame on', async () => {

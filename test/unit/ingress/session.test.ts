@@ -129,6 +129,19 @@ test('the state is refreshed every 5 s with what the encoder sends', async () =>
   expect(fresh.at(-1)?.video?.averageBitrate).toBeGreaterThan(0);
 });
 
+test('an encoder that never sends anything to publish is given up after a minute, in LiveKit’s words', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const running = await start({ limits: { mediaTimeoutMs: 1_000_000 } });
+  const client = encoder(running).video(0, CONFIG);
+  await running.stateThat(({ status }) => status === ENDPOINT_BUFFERING);
+  await vi.advanceTimersByTimeAsync(59_000);
+  expect(running.states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  await vi.advanceTimersByTimeAsync(2_000);
+  const state = await running.stateThat(({ status }) => status === ENDPOINT_ERROR);
+  expect(state.error).toBe('source encoder not ready: nothing to publish for 60 s');
+  await client.closed;
+});
+
 test('a room that cannot be joined is an ERROR that the encoder hears too', async () => {
   const running = await start();
   running.room.joinError = new ServiceError('unavailable', 'no SFU at ws://127.0.0.1:1');

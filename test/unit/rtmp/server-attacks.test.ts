@@ -199,7 +199,7 @@ describe('bytes that are no RTMP', () => {
     await vi.advanceTimersByTimeAsync(30_000);
     await one.closed;
     expect(published[0]?.ended).toMatchObject([
-      { cause: 'no media for 15 s', failure: expect.any(Error) as Error },
+      { cause: 'source encoder not ready: no media for 15 s', failure: expect.any(Error) as Error },
     ]);
   });
 });

@@ -100,7 +100,7 @@ test('a publisher that drips bytes but finishes no message is cut', async () => 
     await vi.advanceTimersByTimeAsync(1_000);
   }
   await one.closed;
-  expect(rig.published[0]?.ended[0]?.cause).toBe('no media for 15 s');
+  expect(rig.published[0]?.ended[0]?.cause).toBe('source encoder not ready: no media for 15 s');
 });
 
 test('100 peers that declare 64 kB on each of 12 streams cost what they send', async () => {
