@@ -1,4 +1,5 @@
 import { ServiceError } from '../base/errors.ts';
+import { Slab } from '../base/slab.ts';
 import { RTMP_MESSAGE, type RtmpMessage } from './rtmp-message.ts';
 
 /** How much a peer may make us hold; tightened or widened as it proves itself. */
@@ -7,6 +8,8 @@ export type ChunkLimits = {
   /** Sum over all unfinished messages. */
   maxBufferedBytes: number;
   maxChunkStreams: number;
+  /** Longest message that gets its memory at once, on the word of its header; longer ones as their bytes arrive. */
+  maxTrustedBytes: number;
 };
 
 export const DEFAULT_CHUNK_BYTES = 128;
@@ -24,7 +27,7 @@ type ChunkStream = {
   messageBytes: number;
   typeId: number;
   messageStreamId: number;
-  /** Grows with the bytes that really arrive, never with the length that is declared. */
+  /** Grows with the bytes that really arrive, beyond what a peer is trusted with. */
   buffer: Buffer;
   received: number;
 };
@@ -39,6 +42,7 @@ export class ChunkReader {
   /** Start of a chunk header that is not complete yet: at most 18 bytes. */
   #pending: Buffer = Buffer.alloc(0);
   #current: { stream: ChunkStream; left: number } | undefined;
+  readonly #slab = new Slab();
 
   constructor(limits: ChunkLimits) {
     this.limits = limits;
@@ -207,8 +211,11 @@ export class ChunkReader {
     }
     const needed = stream.received + part.length;
     if (needed > stream.buffer.length) {
-      const doubled = Math.max(needed, stream.buffer.length * 2, FIRST_BUFFER_BYTES);
-      const grown = Buffer.allocUnsafe(Math.min(doubled, stream.messageBytes));
+      const { maxTrustedBytes } = this.limits;
+      const whole = stream.messageBytes <= maxTrustedBytes ? stream.messageBytes : 0;
+      const wanted = Math.max(needed, stream.buffer.length * 2, FIRST_BUFFER_BYTES, whole);
+      const bytes = Math.min(wanted, stream.messageBytes);
+      const grown = maxTrustedBytes > 0 ? this.#slab.take(bytes) : Buffer.allocUnsafe(bytes);
       stream.buffer.copy(grown, 0, 0, stream.received);
       stream.buffer = grown;
     }

@@ -17,6 +17,7 @@ const ANSWER_LIMITS: ChunkLimits = {
   maxMessageBytes: 65_536,
   maxBufferedBytes: 262_144,
   maxChunkStreams: 64,
+  maxTrustedBytes: 0,
 };
 const DEFAULT_WINDOW_BYTES = 2_500_000;
 const COMMAND_CHUNK_STREAM = 3;

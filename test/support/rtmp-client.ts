@@ -4,7 +4,7 @@ import { ChunkReader, ChunkWriter } from '../../services/protocol/rtmp-chunk.ts'
 import { RTMP_MESSAGE, uint32Message, type RtmpMessage } from '../../services/protocol/rtmp-message.ts';
 
 const HANDSHAKE_BYTES = 1 + 2 * 1536;
-const UNLIMITED = { maxMessageBytes: 1e9, maxBufferedBytes: 1e9, maxChunkStreams: 1e6 };
+const UNLIMITED = { maxMessageBytes: 1e9, maxBufferedBytes: 1e9, maxChunkStreams: 1e6, maxTrustedBytes: 0 };
 
 /** An RTMP peer that can misbehave: every byte is in the test's hands. */
 export class RtmpClient {

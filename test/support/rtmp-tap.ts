@@ -3,7 +3,7 @@ import { ChunkReader } from '../../services/protocol/rtmp-chunk.ts';
 import { RTMP_MESSAGE } from '../../services/protocol/rtmp-message.ts';
 
 const HANDSHAKE_BYTES = 1 + 2 * 1536;
-const UNLIMITED = { maxMessageBytes: 1e9, maxBufferedBytes: 1e9, maxChunkStreams: 1e6 };
+const UNLIMITED = { maxMessageBytes: 1e9, maxBufferedBytes: 1e9, maxChunkStreams: 1e6, maxTrustedBytes: 0 };
 /** FLV's AVCPacketType; 0 is a configuration. */
 const PICTURE = 1;
 

@@ -16,7 +16,12 @@ import { expectThat, fuzzEnhanced, fuzzFlv } from './wire-fuzz-media.ts';
 export type FuzzTarget = { name: string; share: number; attempt: (random: SeededRandom) => void };
 export type FuzzReport = { cases: number; refused: number; faults: string[] };
 
-const LIMITS = { maxMessageBytes: 65_536, maxBufferedBytes: 131_072, maxChunkStreams: 16 };
+const LIMITS = {
+  maxMessageBytes: 65_536,
+  maxBufferedBytes: 131_072,
+  maxChunkStreams: 16,
+  maxTrustedBytes: 16_384,
+};
 const EXTREMES = [0, 1, 2, 3, 127, 128, 255, 256, 65_535, 65_536, 0xfffffe, 0xffffff, 0x7fffffff, 0xffffffff];
 
 /** Runs all targets in turn. Everything thrown that is no ServiceError is a fault, with what repeats it. */

@@ -36,8 +36,14 @@ export const RTMP_LIMITS: RtmpLimits = {
   maxCommands: 64,
   maxCommandBytes: 16_384,
   maxPublishNameBytes: 1_024,
-  beforePublish: { maxMessageBytes: 65_536, maxBufferedBytes: 131_072, maxChunkStreams: 16 },
-  publishing: { maxMessageBytes: 8_000_000, maxBufferedBytes: 12_000_000, maxChunkStreams: 64 },
+  beforePublish: {
+    ...{ maxMessageBytes: 65_536, maxBufferedBytes: 131_072 },
+    ...{ maxChunkStreams: 16, maxTrustedBytes: 0 },
+  },
+  publishing: {
+    ...{ maxMessageBytes: 8_000_000, maxBufferedBytes: 12_000_000 },
+    ...{ maxChunkStreams: 64, maxTrustedBytes: 262_144 },
+  },
   maxBytesPerS: 25_000_000,
   maxUnsentBytes: 65_536,
 };

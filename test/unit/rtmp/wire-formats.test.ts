@@ -14,7 +14,12 @@ import { ChunkReader, ChunkWriter } from '../../../services/protocol/rtmp-chunk.
 import { ServerHandshake } from '../../../services/protocol/rtmp-handshake.ts';
 import { splitAggregate, type RtmpMessage } from '../../../services/protocol/rtmp-message.ts';
 
-const LIMITS = { maxMessageBytes: 1_000_000, maxBufferedBytes: 2_000_000, maxChunkStreams: 8 };
+const LIMITS = {
+  maxMessageBytes: 1_000_000,
+  maxBufferedBytes: 2_000_000,
+  maxChunkStreams: 8,
+  maxTrustedBytes: 0,
+};
 
 function readAll(bytes: Uint8Array, pieceBytes = bytes.length, limits = LIMITS): RtmpMessage[] {
   const reader = new ChunkReader(limits);
@@ -151,7 +156,12 @@ describe('chunks', () => {
   });
 
   test('declared lengths cost nothing, received bytes are counted over all streams', () => {
-    const limits = { maxMessageBytes: 0xffffff, maxBufferedBytes: 1_000, maxChunkStreams: 1_000 };
+    const limits = {
+      maxMessageBytes: 0xffffff,
+      maxBufferedBytes: 1_000,
+      maxChunkStreams: 1_000,
+      maxTrustedBytes: 0,
+    };
     const reader = new ChunkReader(limits);
     const before = process.memoryUsage().arrayBuffers;
     for (let id = 3; id < 10; id++) {

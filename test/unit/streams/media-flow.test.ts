@@ -35,7 +35,12 @@ describe('chunks of many messages', () => {
           Buffer.from([1, 2]),
         ],
       }));
-      const reader = new ChunkReader({ maxMessageBytes: 1e6, maxBufferedBytes: 1e6, maxChunkStreams: 8 });
+      const reader = new ChunkReader({
+        maxMessageBytes: 1e6,
+        maxBufferedBytes: 1e6,
+        maxChunkStreams: 8,
+        maxTrustedBytes: 0,
+      });
       const received: RtmpMessage[] = [];
       const announce = chunkMessages(
         [

@@ -56,7 +56,12 @@ async function startPlatform(
     connection = socket;
     socket.on('error', () => undefined);
     const handshake = new ServerHandshake();
-    const reader = new ChunkReader({ maxMessageBytes: 1e6, maxBufferedBytes: 1e6, maxChunkStreams: 64 });
+    const reader = new ChunkReader({
+      maxMessageBytes: 1e6,
+      maxBufferedBytes: 1e6,
+      maxChunkStreams: 64,
+      maxTrustedBytes: 0,
+    });
     let isOpen = false;
     const read = (data: Buffer): void => {
       reader.push(data, (message) => {
