@@ -1,20 +1,17 @@
 import { checkDtlsHandshake } from './dtls-handshake-check.ts';
+import { DtlsHandshakeOrder, type HandshakeFragment } from './dtls-handshake-order.ts';
 
-const HELLO_VERIFY_REQUEST = 3;
 const FINISHED = 20;
-/** What has to be in the transcript before a client's Finished is looked at: certificate, key exchange, verify. */
-const CLIENT_FLIGHT = [11, 16, 15];
 
-type Message = { msg_type: number; fragment: Buffer; serialize: () => Buffer };
+type Message = { msg_type: number; message_seq: number; fragment: Buffer; serialize: () => Buffer };
 
 /** The parts of werift's DtlsSocket that are needed; declared here because this layer does not import werift. */
 export type GuardedDtlsSocket<Received extends Message = Message> = {
   connected: boolean;
+  /** Collects pieces of messages and returns those that are whole; werift makes its own objects of them. */
+  handleFragmentHandshake(fragments: HandshakeFragment[]): HandshakeFragment[];
   onHandleHandshakes: (messages: Received[]) => Promise<void>;
-  readonly dtls: {
-    checkHandshakesExist: (types: number[]) => boolean;
-    readonly sortedHandshakeCache: readonly Message[];
-  };
+  readonly dtls: { readonly sortedHandshakeCache: readonly Message[] };
   readonly cipher: {
     readonly masterSecret: Buffer;
     readonly localRandom: { serialize: () => Buffer };
@@ -23,29 +20,28 @@ export type GuardedDtlsSocket<Received extends Message = Message> = {
 };
 
 /**
- * Puts checkDtlsHandshake() in front of werift's handling of the remote's Finished. Call it right after creating the
- * DtlsClient or DtlsServer. When a proof fails, the socket's onError fires with a ServiceError `unauthenticated`, and
- * onConnect never does. A HelloVerifyRequest that comes again – we asked twice, as its answer was late – is left out:
- * werift would end the handshake over it.
+ * Gives werift whole handshake messages in order, and puts checkDtlsHandshake() in front of its handling of the remote's
+ * Finished. Call it right after creating the DtlsClient or DtlsServer. When a proof fails, the socket's onError fires
+ * with a ServiceError `unauthenticated`, and onConnect never does.
  */
 export function guardDtlsHandshake<Received extends Message>(
   socket: GuardedDtlsSocket<Received>,
   options: { localRole: 'client' | 'server'; fingerprint: () => string },
 ): void {
+  const order = new DtlsHandshakeOrder();
+  socket.handleFragmentHandshake = (fragments) => fragments.flatMap((fragment) => order.take(fragment));
   const handle = socket.onHandleHandshakes;
-  let isVerified = false;
   socket.onHandleHandshakes = async (received) => {
-    const messages = received.filter(({ msg_type: type }) => type !== HELLO_VERIFY_REQUEST || !isVerified);
-    isVerified ||= messages.some(({ msg_type: type }) => type === HELLO_VERIFY_REQUEST);
-    const finished = messages.find((message) => message.msg_type === FINISHED);
-    if (finished !== undefined && !socket.connected) {
-      if (options.localRole === 'server' && !socket.dtls.checkHandshakesExist(CLIENT_FLIGHT)) {
-        // Something of the flight was lost; the client repeats it as a whole.
-        return;
-      }
-      check(socket, finished, options);
-    }
-    await handle(messages);
+    // werift sorts what became whole at the same time by type; and it has to be done with these before the next record.
+    const inOrder = received.sort((a, b) => a.message_seq - b.message_seq);
+    await Promise.all(
+      inOrder.map(async (message) => {
+        if (message.msg_type === FINISHED && !socket.connected) {
+          check(socket, message, options);
+        }
+        await handle([message]);
+      }),
+    );
   };
 }
 
