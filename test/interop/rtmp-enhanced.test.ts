@@ -50,7 +50,7 @@ test.each<{
 }>([
   { video: 'avc1', audio: 'mp4a', form: { modEx: true, multitrack: 'many' }, treatment: 'passthrough' },
   { video: 'vp08', audio: 'Opus', form: { multitrack: 'manyCodecs' }, treatment: 'passthrough' },
-  { video: 'vp09', audio: 'Opus', form: {}, treatment: 'passthrough' },
+  { video: 'vp09', audio: 'Opus', form: { metadata: true }, treatment: 'passthrough' },
   {
     video: 'hvc1',
     audio: 'Opus',

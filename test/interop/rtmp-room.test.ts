@@ -135,15 +135,21 @@ test('the room shows an ingress participant with named tracks, and no one after 
   await expect.poll(() => viewer.participant('obs'), { timeout: 5_000 }).toBeUndefined();
 });
 
-test('a participant who is removed takes the encoder down', async () => {
-  const viewer = await start();
-  const encoder = push('plain.flv', -1);
-  await viewer.until(() => viewer.frames.length > 0);
-  await sfu.bus.request(RoomInternal.removeParticipant, { room: 'studio', identity: 'obs' });
-  const failed = await harness.stateThat(({ status }) => status === ENDPOINT_ERROR);
-  expect(failed.error).toBe('room disconnected');
-  expect((await encoder.exited).code).not.toBe(0);
-});
+test.each(['participant is removed', 'room is deleted'])(
+  'when the %s, the encoder is let go',
+  async (what) => {
+    const viewer = await start();
+    const encoder = push('plain.flv', -1);
+    await viewer.until(() => viewer.frames.length > 0);
+    const room = 'studio';
+    await (what === 'room is deleted'
+      ? sfu.bus.request(RoomInternal.deleteRoom, { room })
+      : sfu.bus.request(RoomInternal.removeParticipant, { room, identity: 'obs' }));
+    const failed = await harness.stateThat(({ status }) => status === ENDPOINT_ERROR);
+    expect(failed.error).toBe('room disconnected');
+    expect((await encoder.exited).code).not.toBe(0);
+  },
+);
 
 function onsets(series: readonly boolean[]): number {
   return series.filter((on, i) => on && series[i - 1] === false).length;

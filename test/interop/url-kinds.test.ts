@@ -21,7 +21,15 @@ let liveSinceMs: number | undefined;
 beforeAll(async () => {
   dir = await mkdtemp(path.join(tmpdir(), 'sluice-url-kinds-'));
   const clips: ClipName[] = [
-    ...(['clip.mp4', 'reordered.mov', 'clip.mkv', 'vp8.webm', 'vp9.webm', 'clip.ogg'] as const),
+    ...([
+      'clip.mp4',
+      'moov-last.mp4',
+      'reordered.mov',
+      'clip.mkv',
+      'vp8.webm',
+      'vp9.webm',
+      'clip.ogg',
+    ] as const),
     ...(['clip.mp3', 'clip.m4a', 'clip.ts', 'hevc.mkv'] as const),
   ];
   await makeClips(dir, clips, SECONDS);
@@ -66,6 +74,7 @@ afterAll(async () => {
 describe.concurrent('a URL with picture and sound', () => {
   it.concurrent.each([
     ['MP4 (H.264, AAC)', 'clip.mp4', 'h264', 'h264', 'aac', 'passthrough'],
+    ['MP4 whose index comes last', 'moov-last.mp4', 'h264', 'h264', 'aac', 'passthrough'],
     ['MOV with B-frames', 'reordered.mov', 'h264', 'h264', 'aac', 'transcode: B-frames'],
     ['Matroska (H.264, Opus)', 'clip.mkv', 'h264', 'h264', 'opus', 'passthrough'],
     ['WebM (VP8, Opus)', 'vp8.webm', 'vp8', 'vp8', 'opus', 'passthrough'],

@@ -1,9 +1,15 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { IngressVideoOptions, VideoCodec, VideoLayer, VideoQuality } from '@livekit/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { flashBeepInputs } from '../../fixtures/flash-beep.ts';
-import { enhancedMessages, type EnhancedAudio, type EnhancedVideo } from '../support/enhanced-rtmp.ts';
+import {
+  enhancedMessages,
+  type EnhancedAudio,
+  type EnhancedOptions,
+  type EnhancedVideo,
+} from '../support/enhanced-rtmp.ts';
 import { ffmpeg } from '../support/ffmpeg-encoder.ts';
 import {
   messagesOf,
@@ -11,7 +17,12 @@ import {
   publishMessages,
   type WireHabits,
 } from '../support/generated-encoder.ts';
-import { startMatrixStage, type MatrixStage, type Seen } from '../support/matrix-stage.ts';
+import {
+  startMatrixStage,
+  type EndpointOptions,
+  type MatrixStage,
+  type Seen,
+} from '../support/matrix-stage.ts';
 import { requireRtmpPeers, RTMP_PEERS, type RtmpPeerName } from '../support/rtmp-peers.ts';
 import { selfSigned } from '../support/tls-front.ts';
 
@@ -41,6 +52,7 @@ const FILMS: Readonly<
   'no picture': { picture: ['-vn'] },
   '44.1 kHz mono': { sound: ['-c:a', 'aac', '-b:a', '64k', '-ac', '1', '-ar', '44100'] },
   'late sound': { lateSoundS: 3 },
+  'MP3 sound': { sound: ['-c:a', 'libmp3lame', '-b:a', '128k', '-ac', '2', '-ar', '44100'] },
   smaller: { size: { width: 480, height: 270 } },
 };
 type FilmName = string;
@@ -119,6 +131,10 @@ describe('encoders nobody here wrote', () => {
       [peer, '44.1 kHz mono', PASSES],
       [peer, 'late sound', PASSES],
     ]),
+    // GStreamer's pipeline here is for AAC.
+    ...(['ffmpeg', 'curl (librtmp)', 'nginx push'] as const).map((peer): [RtmpPeerName, FilmName, string] => [
+      ...([peer, 'MP3 sound', PASSES] as const),
+    ]),
   ];
   test.each(cells)('%s: %s (%s)', { timeout: 120_000 }, async (peer, name, treatment) => {
     const waitS = name === 'baseline, GOP 10 s' ? 10 : 0;
@@ -126,13 +142,41 @@ describe('encoders nobody here wrote', () => {
     const url = (streamKey: string): string => `rtmp://127.0.0.1:${stage.sluice.rtmpPort}/live/${streamKey}`;
     expectWhole(await stage.watch((key) => RTMP_PEERS[peer](film(name), url(key)), has), treatment, has);
   });
+});
 
-  test.each(['ffmpeg', 'gst rtmp2sink'] as const)('%s over TLS', { timeout: 120_000 }, async (peer) => {
-    const port = await stage.rtmpsPort();
-    const seen = await stage.watch((key) =>
-      RTMP_PEERS[peer](film('baseline, GOP 2 s'), `rtmps://127.0.0.1:${port}/live/${key}`),
-    );
-    expectWhole(seen, PASSES);
+describe('what the endpoint asks for, plain and over TLS', () => {
+  const { H264_BASELINE } = VideoCodec;
+  const layer = new VideoLayer({ quality: VideoQuality.HIGH, width: 320, height: 180, bitrate: 400_000 });
+  const encodingOptions = { videoCodec: H264_BASELINE, frameRate: FPS, layers: [layer] };
+  const asked = {
+    'as it comes': {
+      endpoint: { enableTranscoding: false },
+      name: 'high without B-frames',
+      treatment: PASSES,
+    },
+    'no wishes': { endpoint: {}, name: 'baseline, GOP 2 s', treatment: PASSES },
+    'a smaller picture': {
+      endpoint: {
+        video: new IngressVideoOptions({ encodingOptions: { case: 'options', value: encodingOptions } }),
+      },
+      ...{ name: 'baseline, GOP 2 s', treatment: 'transcode: 640x360 is larger than the requested 320x180' },
+    },
+  } satisfies Record<string, { endpoint: EndpointOptions; name: FilmName; treatment: string }>;
+  const peers = ['ffmpeg', 'gst rtmp2sink'] as const;
+  const cells = peers.flatMap((peer) =>
+    (['rtmp', 'rtmps'] as const).flatMap((scheme) =>
+      (Object.keys(asked) as (keyof typeof asked)[])
+        // Seen above.
+        .filter((wish) => scheme === 'rtmps' || wish !== 'no wishes')
+        .map((wish) => [peer, scheme, wish] as const),
+    ),
+  );
+  test.each(cells)('%s, %s: %s', { timeout: 120_000 }, async (peer, scheme, wish) => {
+    const { endpoint, name, treatment } = asked[wish];
+    const port = scheme === 'rtmps' ? await stage.rtmpsPort() : stage.sluice.rtmpPort;
+    const url = (key: string): string => `${scheme}://127.0.0.1:${port}/live/${key}`;
+    const seen = await stage.watch((key) => RTMP_PEERS[peer](film(name), url(key)), {}, endpoint);
+    expectWhole(seen, treatment);
   });
 });
 
@@ -193,12 +237,13 @@ describe('habits on the wire', () => {
 
 // VP8, VP9 and AV1 go into no MP4 file: test/interop/rtmp-enhanced.test.ts looks at them with LiveKit's Rust client.
 describe('Enhanced RTMP', () => {
-  test.each<[EnhancedVideo, EnhancedAudio, RegExp]>([
-    ['avc1', 'mp4a', /^passthrough$/],
-    ['hvc1', 'Opus', /^transcode: HEVC/],
-  ])('%s and %s', { timeout: 120_000 }, async (video, audio, treatment) => {
+  test.each<[EnhancedVideo, EnhancedAudio, RegExp, EnhancedOptions]>([
+    ['avc1', 'mp4a', /^passthrough$/, {}],
+    ['avc1', 'Opus', /^passthrough$/, { modEx: true, multitrack: 'manyCodecs' }],
+    ['hvc1', 'Opus', /^transcode: HEVC/, { multitrack: 'one', metadata: true }],
+  ])('%s and %s (%s, %j)', { timeout: 120_000 }, async (video, audio, treatment, form) => {
     const source = [...flashBeepInputs({ ...PICTURE, realTime: false }), '-t', '30'];
-    const messages = await enhancedMessages({ source, video, audio, fps: FPS });
+    const messages = await enhancedMessages({ source, video, audio, fps: FPS, form });
     const seen = await stage.watch((key) => publishMessages(stage.sluice.rtmpPort, key, messages));
     expect(seen.treatment).toMatch(treatment);
     expectWhole(seen, seen.treatment);

@@ -11,6 +11,7 @@ import {
   type InputAudioTrack,
   type InputVideoTrack,
 } from 'mediabunny';
+import { amfObject, encodeAmf0 } from '../../services/protocol/amf0.ts';
 import { RTMP_MESSAGE } from '../../services/protocol/rtmp-message.ts';
 import type { RtmpClient } from './rtmp-client.ts';
 
@@ -24,6 +25,8 @@ export type EnhancedOptions = {
   modEx?: boolean;
   multitrack?: 'one' | 'many' | 'manyCodecs';
   trackId?: number;
+  /** Colours are told in a message of their own, before the first picture and once a second. */
+  metadata?: boolean;
 };
 export type TimedMessage = { typeId: number; timestampMs: number; payload: Buffer };
 
@@ -122,17 +125,20 @@ async function videoMessages(
     timestampMs: Math.round(timestampMs),
     payload: enhancedBody({ kind: 'video', head: frameType << 4, fourCc, packetType, data, form }),
   });
+  const metadata = (timestampMs: number): TimedMessage[] =>
+    form.metadata === true ? [message(timestampMs, 1, 4, encodeAmf0(['colorInfo', amfObject({})]))] : [];
   return [
     ...(config === undefined ? [] : [message(0, 1, 0, config)]),
-    ...packets.map(({ key, ptsMs, data }, index) => {
+    ...packets.flatMap(({ key, ptsMs, data }, index) => {
       const dtsMs = index * stepMs;
+      const before = key ? metadata(dtsMs) : [];
       const compositionMs = Math.round(ptsMs - dtsMs);
       if (!reordered || compositionMs === 0) {
-        return message(dtsMs, key ? 1 : 2, reordered ? 3 : 1, data);
+        return [...before, message(dtsMs, key ? 1 : 2, reordered ? 3 : 1, data)];
       }
       const offset = Buffer.alloc(3);
       offset.writeIntBE(compositionMs, 0, 3);
-      return message(dtsMs, key ? 1 : 2, 1, Buffer.concat([offset, data]));
+      return [...before, message(dtsMs, key ? 1 : 2, 1, Buffer.concat([offset, data]))];
     }),
   ];
 }

@@ -1,7 +1,13 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { AccessToken, IngressClient, IngressInput, RoomServiceClient } from 'livekit-server-sdk';
+import {
+  AccessToken,
+  type CreateIngressOptions,
+  IngressClient,
+  IngressInput,
+  RoomServiceClient,
+} from 'livekit-server-sdk';
 import { IngressState_Status } from '@livekit/protocol';
 import { countBeeps } from './beeps.ts';
 import { analyzeFlashBeep } from './flash-beep.ts';
@@ -41,11 +47,18 @@ export type Seen = {
 /** What an encoder sends, by default all, and how long its first key frame is waited for. */
 export type Tracks = { picture?: boolean; sound?: boolean; waitS?: number };
 
+/** What its endpoint asks for; default: nothing. */
+export type EndpointOptions = Pick<CreateIngressOptions, 'enableTranscoding' | 'video'>;
+
 export type MatrixStage = {
   sluice: SluiceProcess;
   rtmpsPort(): Promise<number>;
   /** One encoder from its first byte to its goodbye. */
-  watch(publish: (streamKey: string) => Promise<RunningPeer>, has?: Tracks): Promise<Seen>;
+  watch(
+    publish: (streamKey: string) => Promise<RunningPeer>,
+    has?: Tracks,
+    endpoint?: EndpointOptions,
+  ): Promise<Seen>;
   close(): Promise<void>;
 };
 
@@ -67,10 +80,10 @@ export async function startMatrixStage(
       const status = await (await fetch(`${sluice.apiUrl}/status`)).json();
       return (status as { ports: { rtmps: number } }).ports.rtmps;
     },
-    watch: (publish, has = {}) => {
+    watch: (publish, has = {}, endpoint = {}) => {
       count += 1;
       const tracks = { picture: true, sound: true, waitS: 0, ...has };
-      return watchOne({ sluice, hooks, room: `cell-${count}`, publish, has: tracks });
+      return watchOne({ sluice, hooks, room: `cell-${count}`, publish, has: tracks, endpoint });
     },
     async close() {
       await sluice.cleanUp();
@@ -85,12 +98,13 @@ async function watchOne(cell: {
   room: string;
   publish: (streamKey: string) => Promise<RunningPeer>;
   has: Required<Tracks>;
+  endpoint: EndpointOptions;
 }): Promise<Seen> {
-  const { sluice, hooks, room, publish, has } = cell;
+  const { sluice, hooks, room, publish, has, endpoint } = cell;
   const rooms = new RoomServiceClient(sluice.apiUrl, API_KEY, API_SECRET);
   const ingress = new IngressClient(sluice.apiUrl, API_KEY, API_SECRET);
   const { ingressId, streamKey } = await ingress.createIngress(IngressInput.RTMP_INPUT, {
-    ...{ roomName: room, participantIdentity: IDENTITY, participantName: 'Encoder' },
+    ...{ roomName: room, participantIdentity: IDENTITY, participantName: 'Encoder', ...endpoint },
   });
   const statuses = followStatuses(ingress, ingressId);
   const file = path.join(sluice.tmpDir, `${room}.mp4`);

@@ -74,15 +74,19 @@ function ffmpegPush(film: string, url: string): RunningPeer {
   return start('ffmpeg', [...FFMPEG_PACED, film, '-c', 'copy', '-f', 'flv', url], 'SIGINT');
 }
 
-/** A film's tracks, as they are, at their own speed, into one FLV stream. */
+/**
+ * A film's tracks, as they are, at their own speed, into one FLV stream. The muxer waits for all tracks, so those that are
+ * there have to wait, however long, for one that begins later; the clock counts behind it.
+ */
 function gstFilm(film: string): string[] {
-  const sound = ['demux.audio', '!', 'queue', '!', 'aacparse', '!', 'clocksync', '!', 'mux.'];
-  const picture = ['demux.video', '!', 'queue', '!', 'h264parse', '!', 'clocksync', '!', 'mux.'];
+  const queue = ['queue', 'max-size-time=0', 'max-size-bytes=0', 'max-size-buffers=0'];
+  const sound = ['demux.audio', '!', ...queue, '!', 'aacparse', '!', 'mux.'];
+  const picture = ['demux.video', '!', ...queue, '!', 'h264parse', '!', 'mux.'];
   return [
     ...['-q', '-e', 'filesrc', `location=${film}`, '!', 'flvdemux', 'name=demux'],
     ...(film.includes('no-picture') ? [] : picture),
     ...(film.includes('no-sound') ? [] : sound),
-    ...['flvmux', 'name=mux', 'streamable=true', '!'],
+    ...['flvmux', 'name=mux', 'streamable=true', '!', 'clocksync', '!'],
   ];
 }
 

@@ -13,6 +13,8 @@ const VPX = ['-deadline', 'realtime', '-cpu-used', '8', '-b:v', '500k', '-g', '6
 /** File name → how it is encoded. */
 const RECIPES = {
   'clip.mp4': [...H264, ...AAC, '-movflags', '+faststart'],
+  /** What is needed to read it comes last. */
+  'moov-last.mp4': [...H264, ...AAC],
   'reordered.mov': [...B_FRAMES, ...AAC],
   'clip.mkv': [...H264, ...OPUS],
   'vp8.webm': ['-c:v', 'libvpx', ...VPX, ...OPUS],

@@ -79,6 +79,31 @@ it('refuses what the policy refuses, and remembers why', async () => {
   await expect(ask({ port, path: '/relative', headers })).resolves.toMatchObject({ status: 400 });
 });
 
+it('connects to the address it has checked, and checks again for every request', async () => {
+  const media = await origin(() => 'media');
+  // A name that leads to the allowed server first and into the network behind it from then on.
+  const answers = ['127.0.0.1', '127.0.0.2'];
+  let asked = 0;
+  const policy = new UrlPolicy({
+    ...{ allowAddresses: ['127.0.0.1/32'], fileRoot: '' },
+    resolve: () => Promise.resolve([{ address: answers[asked++] ?? '' }]),
+  });
+  const proxy = await GuardedProxy.start(policy, logger);
+  cleanUps.push(() => proxy.close());
+  const { username, password, port } = new URL(proxy.url);
+  const credentials = Buffer.from(`${username}:${password}`).toString('base64');
+  const fetched = (): Promise<{ status: number; body: string }> =>
+    ask({
+      ...{ port, path: `http://rebinding.test:${media}/` },
+      headers: { 'proxy-authorization': `Basic ${credentials}` },
+    });
+  expect(await fetched()).toEqual({ status: 200, body: 'media' });
+  // Asked once: a second look for the connection would have found the other address.
+  expect(asked).toBe(1);
+  expect(await fetched()).toMatchObject({ status: 403 });
+  expect(proxy.refusal?.message).toContain('rebinding.test is in a private network');
+});
+
 describe('TLS', () => {
   let pem: { cert: string; key: string };
   beforeAll(() => {
