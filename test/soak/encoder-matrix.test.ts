@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { IngressVideoOptions, VideoCodec, VideoLayer, VideoQuality } from '@livekit/protocol';
+import { IngressVideoEncodingOptions, IngressVideoOptions, VideoCodec } from 'livekit-server-sdk';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { flashBeepInputs } from '../../fixtures/flash-beep.ts';
 import {
@@ -146,8 +146,9 @@ describe('encoders nobody here wrote', () => {
 
 describe('what the endpoint asks for, plain and over TLS', () => {
   const { H264_BASELINE } = VideoCodec;
-  const layer = new VideoLayer({ quality: VideoQuality.HIGH, width: 320, height: 180, bitrate: 400_000 });
-  const encodingOptions = { videoCodec: H264_BASELINE, frameRate: FPS, layers: [layer] };
+  const encodingOptions = new IngressVideoEncodingOptions({
+    ...{ videoCodec: H264_BASELINE, frameRate: FPS, layers: [{ width: 320, height: 180, bitrate: 400_000 }] },
+  });
   const asked = {
     'as it comes': {
       endpoint: { enableTranscoding: false },
