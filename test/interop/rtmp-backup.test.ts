@@ -1,19 +1,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { TrackSource } from '@livekit/protocol';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { flashBeepInputs } from '../../fixtures/flash-beep.ts';
 import { RoomInternal } from '../../services/bus/rpc-methods.ts';
-import { ffmpeg, FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
-import {
-  ENDPOINT_BUFFERING,
-  ENDPOINT_PUBLISHING,
-  startIngressHarness,
-  type IngressHarness,
-} from '../support/ingress-harness.ts';
-import { disposeRtcNode, RtcNodeViewer, type SeenFrame } from '../support/rtc-node-viewer.ts';
-import { API_KEY, API_SECRET, startSfuServer, type SfuServer } from '../support/sfu-server.ts';
+import { ffmpeg } from '../support/ffmpeg-encoder.ts';
+import { ENDPOINT_BUFFERING, ENDPOINT_PUBLISHING } from '../support/ingress-harness.ts';
+import { disposeRtcNode, type SeenFrame } from '../support/rtc-node-viewer.ts';
+import { startRtmpStage, type RtmpStage } from '../support/rtmp-stage.ts';
 
 const RATE = 30;
 /** Frame 0 of the backup's film: 20 s into the same one, so that a picture tells where it comes from. */
@@ -22,10 +16,7 @@ const BACKUP_STARTS_S = 20;
 const MAX_GAP_MS = 1_500;
 
 let dir: string;
-let sfu: SfuServer;
-let harness: IngressHarness;
-let viewer: RtcNodeViewer;
-const encoders: FfmpegEncoder[] = [];
+let stage: RtmpStage;
 
 beforeAll(async () => {
   dir = await mkdtemp(path.join(tmpdir(), 'sluice-backup-'));
@@ -44,12 +35,7 @@ beforeAll(async () => {
 }, 60_000);
 
 afterEach(async () => {
-  encoders.splice(0).forEach((encoder) => {
-    encoder.kill('SIGKILL');
-  });
-  await viewer.close();
-  await harness.close();
-  await sfu.close();
+  await stage.close();
 });
 
 afterAll(async () => {
@@ -57,39 +43,24 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-function push(film: string, fromS = 0): FfmpegEncoder {
-  const encoder = new FfmpegEncoder([
-    ...['-re', '-ss', String(fromS), '-i', path.join(dir, `${film}.flv`), '-c', 'copy', '-f', 'flv'],
-    harness.url,
-  ]);
-  encoders.push(encoder);
-  return encoder;
-}
-
 const isBackup = ({ barcode }: SeenFrame): boolean => barcode >= BACKUP_STARTS_S * RATE;
 
 test.each([
   { film: 'plain', signal: 'SIGSTOP', treatment: 'passthrough' },
   { film: 'bframes', signal: 'SIGKILL', treatment: 'transcode: B-frames' },
 ] as const)('after $signal of an encoder its backup is seen and heard ($treatment)', async (example) => {
-  const { film, signal, treatment } = example;
-  sfu = await startSfuServer();
-  harness = await startIngressHarness({
+  const { signal, treatment } = example;
+  const film = path.join(dir, `${example.film}.flv`);
+  stage = await startRtmpStage({
     policy: { duplicateKey: 'backup', reconnectWindowMs: 10_000 },
-    room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
-    info: {
-      video: { name: 'picture', source: TrackSource.CAMERA },
-      audio: { name: 'sound', source: TrackSource.MICROPHONE },
-    },
   });
-  viewer = new RtcNodeViewer();
-  await viewer.join(sfu.wsUrl, await sfu.joinToken('viewer', 'studio'));
+  const viewer = await stage.viewer();
   const { frames, sound } = viewer;
-  const first = push(film);
+  const first = stage.push(film);
   await viewer.until(() => frames.length >= RATE && sound.some(({ beep }) => beep));
   expect(viewer.attributesOf('obs')['sluice.ingress.video']).toBe(treatment);
   const before = await publisher();
-  push(film, BACKUP_STARTS_S);
+  stage.push(film, { fromS: BACKUP_STARTS_S });
   const seen = frames.length;
   await viewer.until(() => frames.length >= seen + 4 * RATE);
   expect(frames.some(isBackup)).toBe(false);
@@ -103,13 +74,13 @@ test.each([
   );
   const takeOver = frames.findIndex(isBackup);
   const gapMs = (frames[takeOver]?.atMs ?? 0) - (frames[takeOver - 1]?.atMs ?? 0);
-  console.info(`${film}, ${signal}: ${Math.round(gapMs)} ms without a new picture`);
+  console.info(`${example.film}, ${signal}: ${Math.round(gapMs)} ms without a new picture`);
   expect(gapMs).toBeLessThan(MAX_GAP_MS);
   // Nothing of the first one afterwards, and time goes on: no picture of the backup comes twice or out of order.
   const codes = frames.slice(takeOver).map(({ barcode }) => barcode);
   expect(codes).toEqual([...codes].sort((a, b) => a - b));
   expect(await publisher()).toEqual(before);
-  const statuses = harness.states.map(({ status }) => status);
+  const statuses = stage.harness.states.map(({ status }) => status);
   expect(new Set(statuses.slice(statuses.indexOf(ENDPOINT_PUBLISHING)))).toEqual(
     new Set([ENDPOINT_PUBLISHING]),
   );
@@ -117,7 +88,7 @@ test.each([
 });
 
 async function publisher(): Promise<{ sid: string; tracks: string[] }> {
-  const { participants } = await sfu.bus.request(RoomInternal.listParticipants, { room: 'studio' });
+  const { participants } = await stage.sfu.bus.request(RoomInternal.listParticipants, { room: 'studio' });
   const obs = participants.find(({ identity }) => identity === 'obs');
   return { sid: obs?.sid ?? '', tracks: obs?.tracks.map(({ sid }) => sid).sort() ?? [] };
 }

@@ -1,27 +1,22 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { TrackSource } from '@livekit/protocol';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { flashBeepInputs, passthroughH264 } from '../../fixtures/flash-beep.ts';
 import { LocalMedia } from '../../services/media/rtp/local-media.ts';
 import { launchChromium, type TestBrowser } from '../support/chromium.ts';
-import { ffmpeg, FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
-import { startIngressHarness, type IngressHarness } from '../support/ingress-harness.ts';
+import { ffmpeg } from '../support/ffmpeg-encoder.ts';
 import { eventually, LivekitPage, serveLivekitPage } from '../support/livekit-page.ts';
-import { disposeRtcNode, RtcNodeViewer } from '../support/rtc-node-viewer.ts';
-import { API_KEY, API_SECRET, startSfuServer, type SfuServer } from '../support/sfu-server.ts';
+import { disposeRtcNode, type RtcNodeViewer } from '../support/rtc-node-viewer.ts';
+import { startRtmpStage, type RtmpStage } from '../support/rtmp-stage.ts';
 
 const RATE = 30;
 const GOP_FRAMES = 10 * RATE;
 const MAX_LIP_SYNC_MS = 60;
 
 let dir: string;
-let sfu: SfuServer;
-let harness: IngressHarness;
+let stage: RtmpStage;
 let browser: TestBrowser;
-let encoder: FfmpegEncoder;
-const viewers: RtcNodeViewer[] = [];
 const pages: LivekitPage[] = [];
 
 beforeAll(async () => {
@@ -39,46 +34,26 @@ beforeAll(async () => {
     path.join(dir, 'long-gop.flv'),
   ]);
   browser = await launchChromium();
-  const localMedia = new LocalMedia();
-  sfu = await startSfuServer({ sfu: { localMedia }, onRequest: serveLivekitPage });
-  harness = await startIngressHarness({
-    localMedia,
-    room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
-    info: {
-      video: { name: 'picture', source: TrackSource.CAMERA },
-      audio: { name: 'sound', source: TrackSource.MICROPHONE },
-    },
-  });
+  stage = await startRtmpStage({ localMedia: new LocalMedia(), onRequest: serveLivekitPage });
 }, 90_000);
 
 afterEach(async () => {
-  encoder.kill('SIGKILL');
-  await Promise.all(viewers.splice(0).map((viewer) => viewer.close()));
+  await stage.clear();
   await Promise.all(pages.splice(0).map(({ page }) => page.close()));
-  await expect.poll(() => harness.ingress.activeIngressIds(), { timeout: 20_000 }).toEqual([]);
+  await expect.poll(() => stage.harness.ingress.activeIngressIds(), { timeout: 20_000 }).toEqual([]);
 });
 
 afterAll(async () => {
   await browser.close();
-  await harness.close();
-  await sfu.close();
+  await stage.close();
   await disposeRtcNode();
   await rm(dir, { recursive: true, force: true });
 });
 
-async function watch(identity: string): Promise<RtcNodeViewer> {
-  const viewer = new RtcNodeViewer();
-  viewers.push(viewer);
-  await viewer.join(sfu.wsUrl, await sfu.joinToken(identity, 'studio'));
-  return viewer;
-}
-
 /** An encoder with a key frame every 10 s, watched until the middle between two of them. */
 async function midGroup(): Promise<RtcNodeViewer> {
-  const early = await watch('early');
-  encoder = new FfmpegEncoder([
-    ...['-re', '-i', path.join(dir, 'long-gop.flv'), '-c', 'copy', '-f', 'flv', harness.url],
-  ]);
+  const early = await stage.viewer('early');
+  stage.push(path.join(dir, 'long-gop.flv'));
   await early.until(() => latest(early) >= GOP_FRAMES / 2 - 15);
   return early;
 }
@@ -89,7 +64,7 @@ function latest(viewer: RtcNodeViewer): number {
 
 test('a viewer who joins between two key frames sees the picture before the next one; the others notice nothing', async () => {
   const early = await midGroup();
-  const late = await watch('late');
+  const late = await stage.viewer('late');
   await late.until(() => late.frames.length >= 10);
   expect(latest(early)).toBeLessThan(GOP_FRAMES - RATE);
   expect(latest(late)).toBeLessThan(GOP_FRAMES);
@@ -133,9 +108,9 @@ test('so does Chromium, as much in sync as one that was there from the start', a
 });
 
 async function openPage(identity: string): Promise<LivekitPage> {
-  const page = await LivekitPage.open(browser, sfu);
+  const page = await LivekitPage.open(browser, stage.sfu);
   pages.push(page);
-  await page.connect(sfu.wsUrl, await sfu.joinToken(identity, 'studio'));
+  await page.connect(stage.sfu.wsUrl, await stage.sfu.joinToken(identity, 'studio'));
   return page;
 }
 

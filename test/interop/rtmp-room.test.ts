@@ -6,24 +6,16 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { flashBeepInputs, passthroughH264 } from '../../fixtures/flash-beep.ts';
 import { RoomInternal } from '../../services/bus/rpc-methods.ts';
 import { LocalMedia } from '../../services/media/rtp/local-media.ts';
-import { ffmpeg, FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
-import {
-  ENDPOINT_ERROR,
-  ENDPOINT_PUBLISHING,
-  startIngressHarness,
-  type IngressHarness,
-} from '../support/ingress-harness.ts';
-import { disposeRtcNode, RtcNodeViewer } from '../support/rtc-node-viewer.ts';
-import { API_KEY, API_SECRET, startSfuServer, type SfuServer } from '../support/sfu-server.ts';
+import { ffmpeg } from '../support/ffmpeg-encoder.ts';
+import { ENDPOINT_ERROR, ENDPOINT_PUBLISHING } from '../support/ingress-harness.ts';
+import { disposeRtcNode } from '../support/rtc-node-viewer.ts';
+import { startRtmpStage, type RtmpStage } from '../support/rtmp-stage.ts';
 
 const PICTURE = { width: 640, height: 360, framesPerSecond: 30 };
 const SECONDS = 6;
 
 let dir: string;
-let sfu: SfuServer;
-let harness: IngressHarness;
-const viewers: RtcNodeViewer[] = [];
-const encoders: FfmpegEncoder[] = [];
+let stage: RtmpStage;
 
 beforeAll(async () => {
   dir = await mkdtemp(path.join(tmpdir(), 'sluice-rtmp-room-'));
@@ -43,12 +35,7 @@ beforeAll(async () => {
 }, 60_000);
 
 afterEach(async () => {
-  encoders.splice(0).forEach((encoder) => {
-    encoder.kill('SIGKILL');
-  });
-  await Promise.all(viewers.splice(0).map((viewer) => viewer.close()));
-  await harness.close();
-  await sfu.close();
+  await stage.close();
 });
 
 afterAll(async () => {
@@ -56,42 +43,17 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-/** `localMedia`: SFU and ingress share a process as in `npm start`; without it SRTP carries the media. */
-async function start(localMedia?: LocalMedia): Promise<RtcNodeViewer> {
-  const shared = localMedia === undefined ? {} : { localMedia };
-  sfu = await startSfuServer({ sfu: shared });
-  harness = await startIngressHarness({
-    ...shared,
-    room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
-    info: {
-      video: { name: 'picture', source: TrackSource.CAMERA },
-      audio: { name: 'sound', source: TrackSource.MICROPHONE },
-    },
-  });
-  const viewer = new RtcNodeViewer();
-  viewers.push(viewer);
-  await viewer.join(sfu.wsUrl, await sfu.joinToken('viewer', 'studio'));
-  return viewer;
-}
-
-function push(input: string, loop = 0): FfmpegEncoder {
-  const encoder = new FfmpegEncoder([
-    ...['-re', '-stream_loop', String(loop), '-i', path.join(dir, input), '-c', 'copy', '-f', 'flv'],
-    harness.url,
-  ]);
-  encoders.push(encoder);
-  return encoder;
-}
-
 test.each([
   { input: 'plain.flv', treatment: 'passthrough', path: 'SRTP', localMedia: undefined },
   { input: 'plain.flv', treatment: 'passthrough', path: 'memory', localMedia: new LocalMedia() },
   { input: 'bframes.flv', treatment: 'transcode: B-frames', path: 'SRTP', localMedia: undefined },
 ])("LiveKit's Rust client sees and hears $input ($treatment, by $path)", async (example) => {
   const { input, treatment, localMedia } = example;
-  const viewer = await start(localMedia);
-  push(input, -1);
-  await harness.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
+  // SFU and ingress share a process as in `npm start`, or SRTP carries the media.
+  stage = await startRtmpStage(localMedia === undefined ? {} : { localMedia });
+  const viewer = await stage.viewer();
+  stage.push(path.join(dir, input), { loops: -1 });
+  await stage.harness.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
   const { frames, sound } = viewer;
   const flashes = (): number => onsets(frames.map(({ flash }) => flash));
   const beeps = (): number => onsets(sound.map(({ beep }) => beep));
@@ -110,10 +72,11 @@ test.each([
 });
 
 test('the room shows an ingress participant with named tracks, and no one after the encoder has gone', async () => {
-  const viewer = await start();
-  const encoder = push('plain.flv', -1);
+  stage = await startRtmpStage();
+  const viewer = await stage.viewer();
+  const encoder = stage.push(path.join(dir, 'plain.flv'), { loops: -1 });
   await viewer.until(() => viewer.frames.length > 0 && viewer.sound.length > 0);
-  const { participants } = await sfu.bus.request(RoomInternal.listParticipants, { room: 'studio' });
+  const { participants } = await stage.sfu.bus.request(RoomInternal.listParticipants, { room: 'studio' });
   const obs = participants.find(({ identity }) => identity === 'obs');
   expect(obs?.toJson()).toMatchObject({
     name: 'OBS',
@@ -138,8 +101,10 @@ test('the room shows an ingress participant with named tracks, and no one after 
 test.each(['participant is removed', 'room is deleted'])(
   'when the %s, the encoder is let go',
   async (what) => {
-    const viewer = await start();
-    const encoder = push('plain.flv', -1);
+    stage = await startRtmpStage();
+    const { sfu, harness } = stage;
+    const viewer = await stage.viewer();
+    const encoder = stage.push(path.join(dir, 'plain.flv'), { loops: -1 });
     await viewer.until(() => viewer.frames.length > 0);
     const room = 'studio';
     await (what === 'room is deleted'

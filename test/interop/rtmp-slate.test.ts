@@ -3,24 +3,16 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { BARCODE, flashBeepInputs, passthroughH264 } from '../../fixtures/flash-beep.ts';
-import { ffmpeg, FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
-import {
-  ENDPOINT_BUFFERING,
-  ENDPOINT_PUBLISHING,
-  startIngressHarness,
-  type IngressHarness,
-} from '../support/ingress-harness.ts';
-import { disposeRtcNode, RtcNodeViewer, type SeenFrame } from '../support/rtc-node-viewer.ts';
-import { API_KEY, API_SECRET, startSfuServer, type SfuServer } from '../support/sfu-server.ts';
+import { ffmpeg } from '../support/ffmpeg-encoder.ts';
+import { ENDPOINT_BUFFERING, ENDPOINT_PUBLISHING } from '../support/ingress-harness.ts';
+import { disposeRtcNode, type SeenFrame } from '../support/rtc-node-viewer.ts';
+import { startRtmpStage, type RtmpStage } from '../support/rtmp-stage.ts';
 
 /** Every cell of the bar code is white in a white picture; the film never counts that far. */
 const WHITE = 2 ** BARCODE.bits - 1;
 
 let dir: string;
-let sfu: SfuServer;
-let harness: IngressHarness;
-const viewers: RtcNodeViewer[] = [];
-const encoders: FfmpegEncoder[] = [];
+let stage: RtmpStage;
 
 beforeAll(async () => {
   dir = await mkdtemp(path.join(tmpdir(), 'sluice-slate-'));
@@ -35,12 +27,7 @@ beforeAll(async () => {
 }, 60_000);
 
 afterEach(async () => {
-  encoders.splice(0).forEach((encoder) => {
-    encoder.kill('SIGKILL');
-  });
-  await Promise.all(viewers.splice(0).map((viewer) => viewer.close()));
-  await harness.close();
-  await sfu.close();
+  await stage.close();
 });
 
 afterAll(async () => {
@@ -48,45 +35,28 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-async function watch(identity: string): Promise<RtcNodeViewer> {
-  const viewer = new RtcNodeViewer();
-  viewers.push(viewer);
-  await viewer.join(sfu.wsUrl, await sfu.joinToken(identity, 'studio'));
-  return viewer;
-}
-
-function push(): FfmpegEncoder {
-  const encoder = new FfmpegEncoder([
-    ...['-re', '-i', path.join(dir, 'film.flv'), '-c', 'copy', '-f', 'flv', harness.url],
-  ]);
-  encoders.push(encoder);
-  return encoder;
-}
-
 test('while the encoder is away the slate is seen, also by those who come meanwhile, and then the encoder again', async () => {
-  sfu = await startSfuServer();
-  harness = await startIngressHarness({
+  stage = await startRtmpStage({
     policy: { reconnectWindowMs: 30_000 },
     slates: { files: { white: path.join(dir, 'white.png') }, byDefault: '' },
     info: { participantMetadata: '{"sluice.ingress.slate":"white"}' },
-    room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
   });
   const isSlate = ({ barcode, flash }: SeenFrame): boolean => barcode === WHITE && flash;
-  const viewer = await watch('viewer');
-  const first = push();
+  const viewer = await stage.viewer('viewer');
+  const first = stage.push(path.join(dir, 'film.flv'));
   await viewer.until(() => viewer.frames.length >= 45);
   expect(viewer.frames.some(isSlate)).toBe(false);
   first.kill('SIGKILL');
   await viewer.until(() => viewer.frames.filter(isSlate).length >= 10);
-  expect(harness.states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
-  const late = await watch('late');
+  expect(stage.harness.states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  const late = await stage.viewer('late');
   await late.until(() => late.frames.length >= 3);
   expect(late.frames.every(isSlate)).toBe(true);
-  push();
+  stage.push(path.join(dir, 'film.flv'));
   const before = viewer.frames.length;
   await viewer.until(() => viewer.frames.slice(before).filter((frame) => !isSlate(frame)).length >= 45);
   expect(isSlate(viewer.frames.at(-1) ?? expect.fail('no picture'))).toBe(false);
-  await expect.poll(() => harness.states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
+  await expect.poll(() => stage.harness.states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
   expect(new Set(viewer.frames.map(({ width, height }) => `${width}x${height}`))).toEqual(
     new Set(['320x180']),
   );

@@ -1,20 +1,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { TrackSource } from '@livekit/protocol';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { flashBeepInputs, passthroughH264 } from '../../fixtures/flash-beep.ts';
 import { RoomInternal } from '../../services/bus/rpc-methods.ts';
-import { ffmpeg, FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
-import {
-  ENDPOINT_BUFFERING,
-  ENDPOINT_INACTIVE,
-  ENDPOINT_PUBLISHING,
-  startIngressHarness,
-  type IngressHarness,
-} from '../support/ingress-harness.ts';
-import { disposeRtcNode, RtcNodeViewer, type SeenFrame } from '../support/rtc-node-viewer.ts';
-import { API_KEY, API_SECRET, startSfuServer, type SfuServer } from '../support/sfu-server.ts';
+import { ffmpeg } from '../support/ffmpeg-encoder.ts';
+import { ENDPOINT_BUFFERING, ENDPOINT_INACTIVE, ENDPOINT_PUBLISHING } from '../support/ingress-harness.ts';
+import { disposeRtcNode, type RtcNodeViewer, type SeenFrame } from '../support/rtc-node-viewer.ts';
+import { startRtmpStage, type RtmpStage } from '../support/rtmp-stage.ts';
 
 const RATE = 30;
 const MAX_LATENCY_MS = 1_000;
@@ -22,10 +15,8 @@ const MAX_LATENCY_MS = 1_000;
 const TOLERANCE_MS = 300;
 
 let dir: string;
-let sfu: SfuServer;
-let harness: IngressHarness;
+let stage: RtmpStage;
 let viewer: RtcNodeViewer;
-const encoders: FfmpegEncoder[] = [];
 
 beforeAll(async () => {
   dir = await mkdtemp(path.join(tmpdir(), 'sluice-stall-'));
@@ -37,12 +28,7 @@ beforeAll(async () => {
 }, 60_000);
 
 afterEach(async () => {
-  encoders.splice(0).forEach((encoder) => {
-    encoder.kill('SIGKILL');
-  });
-  await viewer.close();
-  await harness.close();
-  await sfu.close();
+  await stage.close();
 });
 
 afterAll(async () => {
@@ -51,25 +37,8 @@ afterAll(async () => {
 });
 
 async function start(reconnectWindowMs: number): Promise<void> {
-  sfu = await startSfuServer();
-  harness = await startIngressHarness({
-    policy: { reconnectWindowMs, maxLatencyMs: MAX_LATENCY_MS },
-    room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
-    info: {
-      video: { name: 'picture', source: TrackSource.CAMERA },
-      audio: { name: 'sound', source: TrackSource.MICROPHONE },
-    },
-  });
-  viewer = new RtcNodeViewer();
-  await viewer.join(sfu.wsUrl, await sfu.joinToken('viewer', 'studio'));
-}
-
-function push(): FfmpegEncoder {
-  const encoder = new FfmpegEncoder([
-    ...['-re', '-i', path.join(dir, 'a-minute.flv'), '-c', 'copy', '-f', 'flv', harness.url],
-  ]);
-  encoders.push(encoder);
-  return encoder;
+  stage = await startRtmpStage({ policy: { reconnectWindowMs, maxLatencyMs: MAX_LATENCY_MS } });
+  viewer = await stage.viewer();
 }
 
 function latest(): SeenFrame {
@@ -84,7 +53,7 @@ function medianStartMs(frames: readonly SeenFrame[]): number {
 
 test('after a stalled encoder has gone on, what is seen is live again, by the time code in the picture', async () => {
   await start(0);
-  const encoder = push();
+  const encoder = stage.push(path.join(dir, 'a-minute.flv'));
   await viewer.until(() => latest().barcode >= 4 * RATE);
   const before = medianStartMs(viewer.frames.slice(-2 * RATE));
   const beepsBefore = viewer.sound.filter(({ beep }) => beep).length;
@@ -105,28 +74,28 @@ test('after a stalled encoder has gone on, what is seen is live again, by the ti
 
 test('an encoder that is killed and comes back within the window finds its participant and tracks', async () => {
   await start(20_000);
-  const first = push();
+  const first = stage.push(path.join(dir, 'a-minute.flv'));
   await viewer.until(() => latest().barcode >= RATE && viewer.sound.some(({ beep }) => beep));
   const before = await publisher();
   expect(before.tracks).toHaveLength(2);
   first.kill('SIGKILL');
-  await expect.poll(() => harness.states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  await expect.poll(() => stage.harness.states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
   expect(await publisher()).toEqual(before);
   const seen = viewer.frames.length;
   const heard = viewer.sound.length;
-  push();
+  stage.push(path.join(dir, 'a-minute.flv'));
   await viewer.until(
     () =>
       new Set(viewer.frames.slice(seen).map(({ barcode }) => barcode)).size > 2 * RATE &&
       viewer.sound.slice(heard).some(({ beep }) => beep),
   );
   expect(await publisher()).toEqual(before);
-  await expect.poll(() => harness.states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
-  expect(harness.states.some(({ status }) => status === ENDPOINT_INACTIVE)).toBe(false);
+  await expect.poll(() => stage.harness.states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
+  expect(stage.harness.states.some(({ status }) => status === ENDPOINT_INACTIVE)).toBe(false);
 });
 
 async function publisher(): Promise<{ sid: string; tracks: string[] }> {
-  const { participants } = await sfu.bus.request(RoomInternal.listParticipants, { room: 'studio' });
+  const { participants } = await stage.sfu.bus.request(RoomInternal.listParticipants, { room: 'studio' });
   const obs = participants.find(({ identity }) => identity === 'obs');
   return { sid: obs?.sid ?? '', tracks: obs?.tracks.map(({ sid }) => sid).sort() ?? [] };
 }

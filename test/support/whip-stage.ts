@@ -1,4 +1,5 @@
-import { RtcNodeViewer } from './rtc-node-viewer.ts';
+import { RoomViewers } from './room-viewers.ts';
+import type { RtcNodeViewer } from './rtc-node-viewer.ts';
 import { startWhipServices, type WhipServices, type WhipServicesOptions } from './whip-services.ts';
 
 export type WhipStage = WhipServices & {
@@ -9,19 +10,12 @@ export type WhipStage = WhipServices & {
 /** The services and viewers who watch what they do. */
 export async function startWhipStage(options: WhipServicesOptions = {}): Promise<WhipStage> {
   const services = await startWhipServices(options);
-  const { sfu, harness } = services;
-  const viewers: RtcNodeViewer[] = [];
+  const viewers = new RoomViewers(services.sfu);
   return {
-    sfu,
-    harness,
-    async viewer(identity = 'viewer') {
-      const viewer = new RtcNodeViewer();
-      viewers.push(viewer);
-      await viewer.join(sfu.wsUrl, await sfu.joinToken(identity, 'studio'));
-      return viewer;
-    },
+    ...services,
+    viewer: (identity) => viewers.join(identity),
     async close() {
-      await Promise.all(viewers.map((viewer) => viewer.close()));
+      await viewers.close();
       await services.close();
     },
   };
