@@ -23,7 +23,13 @@ import { rtmpsOptions, rtmpsUrl } from './rtmps.ts';
 import { urlInputOptions } from './url-input.ts';
 import { partsOf, type Role } from './roles.ts';
 import { startServerPart } from './server-part.ts';
-import { countPublishing, observeEgress, observeIngress, observeRooms } from './service-metrics.ts';
+import {
+  countPublishing,
+  observeEgress,
+  observeIngress,
+  observePacketLatency,
+  observeRooms,
+} from './service-metrics.ts';
 import type { Tools } from './tools.ts';
 import { VERSION } from './version.ts';
 
@@ -152,6 +158,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
           cpuCost: ingressCpuCost(config),
           maxCpuUtilization: config.ingress.max_cpu_utilization,
           onPublishResult: countPublishing(metrics),
+          onPacketLatency: observePacketLatency(metrics),
           whip: { port: config.ingress.whip_port, bindAddress: mediaBindAddress(config) },
           room,
           ffmpegPath: options.tools.ffmpegPath,

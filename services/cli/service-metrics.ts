@@ -3,6 +3,7 @@ import type { Metrics } from '../base/metrics/metrics.ts';
 import type { Bus } from '../bus/bus.ts';
 import { RoomInternal } from '../bus/rpc-methods.ts';
 import type { IngressWork } from '../ingress/admission.ts';
+import type { IngressKind, OnPacketLatency } from '../ingress/packet-latency.ts';
 
 /** What operators watch, under LiveKit's names; docs/metrics.md lists every metric. */
 export function observeRooms(metrics: Metrics, bus: Bus): void {
@@ -61,6 +62,27 @@ export function countPublishing(metrics: Metrics): (type: 'rtmp' | 'whip', statu
   ]);
   return (type, status) => {
     counter.inc({ type, status });
+  };
+}
+
+/** 5 ms and twice as much eleven times, as LiveKit has them. */
+const LATENCY_BUCKETS_S = Array.from({ length: 12 }, (_, power) => 0.005 * 2 ** power);
+/** Every packet of an ingress on its way into a room, under LiveKit's name. */
+export function observePacketLatency(metrics: Metrics): OnPacketLatency {
+  const histogram = metrics.histogram(
+    'livekit_ingress_packet_latency_seconds',
+    'How much later than their time packets leave for the room.',
+    LATENCY_BUCKETS_S,
+    ['track', 'ingress_type'],
+  );
+  // Looked up once, not for every packet.
+  const seriesOf = (input: IngressKind) => ({
+    audio: histogram.labels({ track: 'audio', ingress_type: input }),
+    video: histogram.labels({ track: 'video', ingress_type: input }),
+  });
+  const series = { rtmp: seriesOf('rtmp'), whip: seriesOf('whip'), url: seriesOf('url') };
+  return (input, track, latencyUs) => {
+    series[input][track].observe(Math.max(0, latencyUs) / 1e6);
   };
 }
 

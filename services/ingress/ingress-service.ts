@@ -15,6 +15,7 @@ import {
 } from './admission.ts';
 import { IngressSession, type IngressSessionOptions } from './ingress-session.ts';
 import { lookUpStreamKey } from './key-lookup.ts';
+import { latencyOf, type OnPacketLatency } from './packet-latency.ts';
 import type { RoomAccess } from './room-publisher.ts';
 import { RTMP_SESSION_POLICY, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
 import type { EncoderConnection, MediaSink, PublishRequest } from './servers/publisher-types.ts';
@@ -53,6 +54,7 @@ export type IngressOptions = {
   cores?: number;
   /** How every attempt to publish went: success, 4xx (the encoder's fault) or 5xx. */
   onPublishResult?: (type: 'rtmp' | 'whip', status: 'success' | '4xx' | '5xx') => void;
+  onPacketLatency?: OnPacketLatency;
   room: RoomAccess;
   ffmpegPath: string;
   /** undefined: URL inputs are refused. */
@@ -172,6 +174,7 @@ async function acceptRtmp(
       ...{ bus, logger, room, ffmpegPath, connectRoom, info, encoder },
       ...(slates === undefined ? {} : { slates }),
       onTranscoding: () => options.admission.change(info.ingressId, 'rtmpTranscoding'),
+      ...latencyOf(options),
       kind: 'rtmp',
       policy: { ...RTMP_SESSION_POLICY, ...options.rtmp.policy },
       isDraining: () => sessions.isClosed,
@@ -193,7 +196,10 @@ async function acceptWhip(
   const offerSdp = await readOffer();
   let answer: WhipAnswer | undefined;
   const session = await sessions.run(info, 'WH_', async () => {
-    const starting = new WhipIngressSession({ bus, logger, room, info, ffmpegPath, connectRoom });
+    const starting = new WhipIngressSession({
+      ...{ bus, logger, room, info, ffmpegPath, connectRoom },
+      ...latencyOf(options),
+    });
     answer = await starting.start(offerSdp);
     return starting;
   });

@@ -20,6 +20,7 @@ import { SessionNotices } from './session-notices.ts';
 import { AwaySlate } from './slate/away-slate.ts';
 import { chosenSlate, type SlateSettings } from './slate/slate-choice.ts';
 import type { SlateFilms } from './slate/slate-film.ts';
+import type { OnPacketLatency } from './packet-latency.ts';
 import type { RunningSession } from './session-registry.ts';
 import { SessionReport } from './session-report.ts';
 import { StateReporter } from './state-reporter.ts';
@@ -39,6 +40,7 @@ export type IngressSessionOptions = {
   slates?: { settings: SlateSettings; films: SlateFilms };
   /** The encoder's picture is transcoded from now on. */
   onTranscoding?: () => void;
+  onLatency?: OnPacketLatency;
   /** RTMP endpoints wait for the next encoder; a URL is played once. */
   kind: 'rtmp' | 'url';
   /** A URL that is not paced here. */
@@ -244,6 +246,7 @@ export class IngressSession implements MediaSink, RunningSession {
     });
     this.#media.events.on('packet', (packet) => {
       this.#room.write(packet);
+      this.#options.onLatency?.(this.#options.kind, packet.kind, monotonicUs() - packet.ptsUs);
       this.#refused.published(packet.kind);
       if (this.#isInterrupted && this.#seat.isTaken) {
         this.#isInterrupted = false;

@@ -10,6 +10,7 @@ import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
 import { ingressSettings } from './ingress-settings.ts';
 import { liveUpdate, type NewNames } from './live-update.ts';
 import { MediaWatchdog } from './media-watchdog.ts';
+import type { OnPacketLatency } from './packet-latency.ts';
 import type { RoomAccess } from './room-publisher.ts';
 import type { WhipAnswer, WhipPatch, WhipPatchReply } from './servers/whip-types.ts';
 import type { RunningSession } from './session-registry.ts';
@@ -25,6 +26,7 @@ export type WhipIngressSessionOptions = {
   /** For endpoints with enable_transcoding. */
   ffmpegPath: string;
   connectRoom: ConnectRoom;
+  onLatency?: OnPacketLatency;
 };
 
 const TOKEN_TTL_S = 24 * 3600;

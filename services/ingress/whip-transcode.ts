@@ -1,10 +1,12 @@
 import type { IngressInfo } from '@livekit/protocol';
+import { monotonicUs } from '../base/clock.ts';
 import { SafeEmitter } from '../base/events.ts';
 import type { Logger } from '../base/logger.ts';
 import type { EncodedPacket, TrackFormat } from '../model/packet.ts';
 import { mintToken } from '../protocol/token.ts';
 import type { ConnectRoom, RemoteTrack, RoomClient } from '../rtc-client/room-client-types.ts';
 import { ingressSettings } from './ingress-settings.ts';
+import type { OnPacketLatency } from './packet-latency.ts';
 import { LipSyncGate } from './publish/lip-sync-gate.ts';
 import type { NewNames } from './live-update.ts';
 import { ReceivedAudio } from './received-audio.ts';
@@ -20,6 +22,7 @@ export type WhipTranscodeOptions = {
   ffmpegPath: string;
   connectRoom: ConnectRoom;
   logger: Logger;
+  onLatency?: OnPacketLatency;
 };
 
 export type WhipTranscodeEvents = {
@@ -59,6 +62,7 @@ export class WhipTranscode {
     this.#publisher.setAttributes({ 'sluice.ingress.video': 'transcode: enable_transcoding' });
     this.#gate = new LipSyncGate((packet) => {
       this.#publisher.write(packet);
+      options.onLatency?.('whip', packet.kind, monotonicUs() - packet.ptsUs);
     });
     this.#video = new ReceivedVideo({ ffmpegPath, settings: settings.video, logger });
     this.#audio = new ReceivedAudio({

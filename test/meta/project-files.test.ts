@@ -10,6 +10,7 @@ import {
   countPublishing,
   observeEgress,
   observeIngress,
+  observePacketLatency,
   observeRooms,
 } from '../../services/cli/service-metrics.ts';
 
@@ -40,6 +41,7 @@ describe('project files', () => {
     observeRooms(metrics, new MemoryBus());
     observeIngress(metrics, { activeIngressIds: () => [], work: () => [], isAvailable: () => true });
     countPublishing(metrics);
+    observePacketLatency(metrics);
     observeEgress(metrics, { jobs: () => [] });
     const counted = `${await read('services/api/twirp-mount.ts')}${await read('services/cli/compose.ts')}`;
     const own = [...counted.matchAll(/'(livekit_\w+)'/g)].map((match) => match[1]);

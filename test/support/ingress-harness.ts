@@ -39,6 +39,7 @@ export type IngressHarnessOptions = {
   slates?: NonNullable<IngressOptions['rtmp']['slates']>;
   cores?: number;
   onPublishResult?: NonNullable<IngressOptions['onPublishResult']>;
+  onPacketLatency?: NonNullable<IngressOptions['onPacketLatency']>;
   /** Serves RTMPS too. */
   rtmps?: { cert: string; key: string };
   whipLimits?: NonNullable<IngressOptions['whip']['limits']>;
@@ -119,6 +120,7 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
     url: { allowAddresses: ['127.0.0.0/8'], fileRoot: '', ...options.url },
     ...(options.cores === undefined ? {} : { cores: options.cores }),
     ...(options.onPublishResult === undefined ? {} : { onPublishResult: options.onPublishResult }),
+    ...(options.onPacketLatency === undefined ? {} : { onPacketLatency: options.onPacketLatency }),
     ...(options.localMedia === undefined ? {} : { localMedia: options.localMedia }),
     ...(options.room === undefined ? { connectRoom: room.connect } : {}),
   });

@@ -29,9 +29,10 @@ const LINGER_MS = 1_000;
 const RATE_WINDOW_MS = 1_000;
 /**
  * An encoder's messages come in many small segments, and each would wake the process. Between two reads the kernel
- * collects them for a little longer than a picture lasts, so that there is something to take when the rest is over.
+ * collects them for two pictures and as much AAC as is worth a write to the ffmpeg that makes Opus of it: what comes
+ * together then goes on together.
  */
-const REST_MS = 40;
+const REST_MS = 60;
 /** Reads that are cut off: there is more in the kernel, and it is read without a rest. The first is libuv's. */
 const FULL_READS: ReadonlySet<number> = new Set([65_536, TAKE_BYTES]);
 

@@ -6,6 +6,7 @@ import type { ConnectRoom } from '../../rtc-client/room-client-types.ts';
 import type { IngressOptions } from '../ingress-service.ts';
 import { IngressSession } from '../ingress-session.ts';
 import { ingressSettings } from '../ingress-settings.ts';
+import { latencyOf } from '../packet-latency.ts';
 import { RTMP_SESSION_POLICY } from '../rtmp-session-policy.ts';
 import type { SessionRegistry } from '../session-registry.ts';
 import { splitPlayOptions, type PlayOptions } from './url-options.ts';
@@ -74,6 +75,7 @@ async function startSession(start: {
     ...{ bus, logger, room, ffmpegPath, connectRoom, info, encoder },
     kind: 'url',
     isLive: isLive(target),
+    ...latencyOf(options),
     policy: { ...RTMP_SESSION_POLICY, ...options.rtmp.policy },
   });
   const reader = new UrlReader({

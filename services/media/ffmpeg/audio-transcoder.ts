@@ -17,9 +17,10 @@ import { OggReader } from './ogg-reader.ts';
 const MAX_BACKLOG_BYTES = 4_000_000;
 /**
  * Input is handed over in pieces of at least this length: every write wakes ffmpeg, and on a virtual machine a wake-up
- * costs more than the sound in it.
+ * costs more than the sound in it. AAC comes 60 ms at a time from an RTMP encoder, which is two frames or three; two must
+ * not wait for the next.
  */
-const WRITE_US = 60_000;
+const WRITE_US = { aac: 40_000, pcm_s16le: 60_000 } as const;
 /**
  * ffmpeg answers a piece with one write per 20 ms of sound, and each would wake this process: what it has written after
  * this time is taken at once.
@@ -102,7 +103,7 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
     if (skipSamples < samples) {
       this.#hold(toBytes(chunk.data, skipSamples), samples - skipSamples);
     }
-    if (this.#heldUs >= WRITE_US && !this.#flushQueued) {
+    if (this.#heldUs >= WRITE_US[this.#options.input.codec] && !this.#flushQueued) {
       // Behind the caller's loop: frames that came in one piece go out in one piece.
       this.#flushQueued = true;
       queueMicrotask(() => {

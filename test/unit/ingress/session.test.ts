@@ -1,9 +1,11 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { pino } from 'pino';
 import { ServiceError } from '../../../services/base/errors.ts';
+import { createMetrics } from '../../../services/base/metrics/metrics.ts';
 import { redactValue } from '../../../services/base/redact.ts';
 import type { Logger } from '../../../services/base/logger.ts';
 import type { Bus } from '../../../services/bus/bus.ts';
+import { observePacketLatency } from '../../../services/cli/service-metrics.ts';
 import { IngressHandler } from '../../../services/bus/rpc-methods.ts';
 import { buildAvcConfig } from '../../../services/media/codecs/h264-avcc.ts';
 import { joinLengthPrefixed } from '../../../services/media/codecs/h264.ts';
@@ -57,6 +59,32 @@ afterEach(async () => {
   });
   await harness?.close();
   harness = undefined;
+});
+
+test('how late packets leave for the room is counted for each track, under the name LiveKit has for it', async () => {
+  const metrics = createMetrics({ nodeId: 'ND_test', processMetrics: false });
+  const observe = observePacketLatency(metrics);
+  const latenciesUs: number[] = [];
+  const running = await start({
+    onPacketLatency: (input, track, latencyUs) => {
+      latenciesUs.push(latencyUs);
+      observe(input, track, latencyUs);
+    },
+  });
+  // The second picture is sent half a second ahead of its time.
+  encoder(running).video(0, CONFIG).video(0, KEY_FRAME).video(500, KEY_FRAME);
+  await expect.poll(() => latenciesUs.length).toBe(2);
+  expect(latenciesUs[1]).toBeLessThan((latenciesUs[0] ?? 0) - 300_000);
+  observe('rtmp', 'video', 79_000);
+  const { text } = await metrics.render();
+  const name = 'livekit_ingress_packet_latency_seconds';
+  const labels = 'track="video",ingress_type="rtmp"';
+  expect(text).toContain(`${name}_count{node_id="ND_test",${labels}} 3`);
+  expect(text).toContain(`${name}_count{node_id="ND_test",track="audio",ingress_type="rtmp"} 0`);
+  const limits = [...text.matchAll(/le="([^"]+)",node_id="ND_test",track="video",ingress_type="rtmp"/g)];
+  expect(limits.map(([, limit]) => limit).slice(0, 3)).toEqual(['0.005', '0.01', '0.02']);
+  expect(limits.at(-2)?.[1]).toBe('10.24');
+  expect(limits).toHaveLength(13);
 });
 
 test('PUBLISHING comes only when the room has the track, and nothing of the wait is lost', async () => {
