@@ -20,7 +20,7 @@ const MAX_BACKLOG_BYTES = 4_000_000;
  * costs more than the sound in it. AAC comes 60 ms at a time from an RTMP encoder, which is two frames or three; two must
  * not wait for the next.
  */
-const WRITE_US = { aac: 40_000, pcm_s16le: 60_000 } as const;
+const WRITE_US = { encoded: 40_000, pcm: 60_000 } as const;
 /**
  * ffmpeg answers a piece with one write per 20 ms of sound, and each would wake this process: what it has written after
  * this time is taken at once.
@@ -103,7 +103,7 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
     if (skipSamples < samples) {
       this.#hold(toBytes(chunk.data, skipSamples), samples - skipSamples);
     }
-    if (this.#heldUs >= WRITE_US[this.#options.input.codec] && !this.#flushQueued) {
+    if (this.#heldUs >= this.#writeUs && !this.#flushQueued) {
       // Behind the caller's loop: frames that came in one piece go out in one piece.
       this.#flushQueued = true;
       queueMicrotask(() => {
@@ -147,6 +147,10 @@ class FfmpegAudioTranscoder implements AudioTranscoder {
     if (bytes === undefined || this.#insideUs >= this.#leastInsideUs + this.#frameUs) {
       this.#reading.start();
     }
+  }
+
+  get #writeUs(): number {
+    return this.#options.input.codec === 'pcm_s16le' ? WRITE_US.pcm : WRITE_US.encoded;
   }
 
   get #frameUs(): number {
