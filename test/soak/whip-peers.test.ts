@@ -4,6 +4,7 @@ import type { TestBrowser } from '../support/chromium.ts';
 import { launchFirefox } from '../support/firefox.ts';
 import { ENDPOINT_INACTIVE, ENDPOINT_PUBLISHING, STREAM_KEY } from '../support/ingress-harness.ts';
 import { eventually, LivekitPage } from '../support/livekit-page.ts';
+import { startLossyWhip, type LossyWhip } from '../support/lossy-whip.ts';
 import { readOnsets } from '../support/onsets.ts';
 import { disposeRtcNode, type RtcNodeViewer } from '../support/rtc-node-viewer.ts';
 import { startSimpleWhipClient, type SimpleWhipClient } from '../support/simple-whip-client.ts';
@@ -17,6 +18,7 @@ const CAMERA = { width: 640, height: 360, frameRate: 20 };
 let firefox: TestBrowser;
 let stage: WhipStage;
 const pages: Page[] = [];
+const networks: LossyWhip[] = [];
 const clients: SimpleWhipClient[] = [];
 
 beforeAll(async () => {
@@ -30,6 +32,7 @@ afterEach(async () => {
     client.kill();
   }
   await Promise.all(pages.splice(0).map((page) => page.close()));
+  await Promise.all(networks.splice(0).map((network) => network.close()));
   await stage.close();
 });
 afterAll(async () => {
@@ -56,6 +59,31 @@ test('Firefox publishes by WHIP, restarts ICE, and is seen and heard', { timeout
   expect(await page.evaluate('app.stop()')).toBe(200);
   await stage.harness.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
 });
+
+test.each([2, 5, 10])(
+  'Firefox by WHIP is seen and heard when %i of 100 datagrams are lost',
+  { timeout: 120_000 },
+  async (lossPercent) => {
+    const network = await startLossyWhip(stage.harness.whipUrl, lossPercent);
+    networks.push(network);
+    const viewer = await stage.viewer();
+    const page = await openWhipPage(firefox, stage.sfu.httpUrl);
+    pages.push(page);
+    const request = JSON.stringify({ url: network.whipUrl, bearer: STREAM_KEY, codec: 'video/VP8' });
+    await page.evaluate(`app.publish(${request})`);
+    await expectFlashAndBeep(viewer);
+    const { frames } = viewer;
+    const [from, startMs] = [frames.length, performance.now()];
+    await viewer.until(() => frames.length >= from + 200);
+    const seconds = (performance.now() - startMs) / 1000;
+    const { passed, lost } = network;
+    console.log(
+      `${lossPercent} % (${lost} of ${passed + lost}): ${(200 / seconds).toFixed(1)} frames a second`,
+    );
+    expect(lost).toBeGreaterThan(20);
+    expect(await page.evaluate('app.stop()')).toBe(200);
+  },
+);
 
 test('two Firefoxes in a room and a Rust client see and hear each other', { timeout: 120_000 }, async () => {
   const viewer = await stage.viewer();
