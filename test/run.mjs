@@ -34,7 +34,7 @@ const BENCH_PACKAGES = ['xvfb', 'pulseaudio', 'pulseaudio-utils'];
 
 /**
  * Encoders nobody here wrote: GStreamer, librtmp (in curl, too), OBS with a display and software OpenGL, Firefox with a
- * sound card, Meetecho's WHIP client (tcc builds what Debian's needs to run).
+ * sound card, Meetecho's WHIP client (tcc builds what Debian's needs to run) and a TURN server for it.
  */
 const SOAK_PACKAGES = [
   'gstreamer1.0-tools',
@@ -46,6 +46,7 @@ const SOAK_PACKAGES = [
   'libgl1-mesa-dri',
   'firefox-esr',
   'pulseaudio',
+  'coturn',
   'simple-whip-client',
   'tcc',
 ];

@@ -14,6 +14,7 @@ import {
   type IngressWork,
 } from './admission.ts';
 import { IngressSession, type IngressSessionOptions } from './ingress-session.ts';
+import { ingressSettings } from './ingress-settings.ts';
 import { lookUpStreamKey } from './key-lookup.ts';
 import { latencyOf, type OnPacketLatency } from './packet-latency.ts';
 import type { RoomAccess } from './room-publisher.ts';
@@ -30,6 +31,10 @@ import { checkSlates, SlateFilms } from './slate/slate-film.ts';
 import { serveUrlIngress } from './url/url-ingress.ts';
 import type { UrlPolicyOptions } from './url/url-policy.ts';
 import { WhipIngressSession } from './whip-session.ts';
+import { WhipUpstream } from './whip-upstream.ts';
+
+/** Of the token that asks the room's server for its ICE servers. */
+const WHIP_QUESTION_TTL_S = 60;
 
 export type IngressOptions = {
   bus: Bus;
@@ -124,6 +129,7 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
     ...options.whip,
     logger,
     onPublish: (request) => counted('whip', acceptWhip({ ...options, connectRoom }, sessions, request)),
+    onIceServers: (streamKey) => whipIceServers(options, streamKey),
   }).catch(async (error: unknown) => {
     await rtmp.close('start failed');
     throw error;
@@ -207,6 +213,14 @@ async function acceptWhip(
     throw new ServiceError('internal', 'WHIP session without an answer');
   }
   return { session, answer };
+}
+
+/** Link headers. @throws ServiceError as lookUpStreamKey, unavailable when the room's server cannot be reached. */
+async function whipIceServers(options: IngressOptions, streamKey: string): Promise<readonly string[]> {
+  const info = await lookUpStreamKey(options, streamKey, IngressInput.WHIP_INPUT);
+  const { participant, roomName: room } = ingressSettings(info);
+  const grant = { ...participant, ttlS: WHIP_QUESTION_TTL_S, video: { roomJoin: true, room } };
+  return new WhipUpstream(options.room, grant).iceServers();
 }
 
 function clientFor(localMedia: LocalMedia | undefined): ConnectRoom {

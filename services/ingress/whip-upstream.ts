@@ -39,6 +39,10 @@ export class WhipUpstream {
     this.#participant = participant;
   }
 
+  get #endpoint(): string {
+    return this.#access.wsUrl.replace(/^ws/, 'http').replace(/\/+$/, '') + SFU_WHIP_PATH;
+  }
+
   /** '' before the offer was accepted. */
   get participantId(): string {
     return this.#url.split('/').at(-1) ?? '';
@@ -46,8 +50,7 @@ export class WhipUpstream {
 
   /** @throws ServiceError with the status and reason of the room's side; unavailable when it cannot be reached. */
   async publish(offerSdp: string, hints: TrackHints): Promise<WhipAnswer> {
-    const base = this.#access.wsUrl.replace(/^ws/, 'http').replace(/\/+$/, '');
-    const response = await this.#request(`${base}${SFU_WHIP_PATH}`, {
+    const response = await this.#request(this.#endpoint, {
       method: 'POST',
       headers: {
         'content-type': SDP_TYPE,
@@ -61,16 +64,19 @@ export class WhipUpstream {
     if (response.status !== 201 || location === '') {
       throw refusal(response, sdp);
     }
-    this.#url = new URL(location, base).href;
+    this.#url = new URL(location, this.#endpoint).href;
     return {
       sdp,
       etag: response.headers.get('etag') ?? '',
-      links:
-        response.headers
-          .get('link')
-          ?.split(/,\s*(?=<)/)
-          .filter((link) => link !== '') ?? [],
+      links: linksOf(response),
     };
+  }
+
+  /** Link headers of the room's STUN and TURN servers. @throws ServiceError unavailable. */
+  async iceServers(): Promise<readonly string[]> {
+    const response = await this.#request(this.#endpoint, { method: 'OPTIONS' });
+    await response.body?.cancel();
+    return linksOf(response);
   }
 
   /** @throws ServiceError unavailable when the room's side cannot be reached. */
@@ -115,6 +121,11 @@ export class WhipUpstream {
       });
     }
   }
+}
+
+function linksOf(response: Response): readonly string[] {
+  const links = response.headers.get('link')?.split(/,\s*(?=<)/) ?? [];
+  return links.filter((link) => link !== '');
 }
 
 async function textOf(response: Response): Promise<string> {

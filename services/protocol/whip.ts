@@ -24,7 +24,7 @@ export const CORS_HEADERS: Readonly<Record<string, string>> = {
   'access-control-expose-headers': 'Location, ETag, Link, Accept-Post, Accept-Patch',
 };
 
-/** The answer to OPTIONS, preflights included. Link headers never belong here (section 4.6). */
+/** The answer to OPTIONS, preflights included. */
 export function optionsHeaders(resource: 'endpoint' | 'session'): Record<string, string> {
   const [methods, accepts] =
     resource === 'endpoint'
@@ -38,6 +38,11 @@ export function optionsHeaders(resource: 'endpoint' | 'session'): Record<string,
     'access-control-allow-headers': 'Authorization, Content-Type, If-Match',
     'access-control-max-age': '86400',
   };
+}
+
+/** A browser's question before a request to another origin: it carries no key, and gets no Link headers (section 4.6). */
+export function isPreflight(headers: Readonly<Record<string, unknown>>): boolean {
+  return headers['access-control-request-method'] !== undefined;
 }
 
 /** Content-Type without parameters, lower case. */

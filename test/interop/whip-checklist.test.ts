@@ -180,7 +180,7 @@ function linksOf(response: Response): string[] {
   return response.headers.get('link')?.split(/, (?=<)/) ?? [];
 }
 
-test('4.6: every configured STUN and TURN server has a Link header of its own', async () => {
+test('4.6: every configured STUN and TURN server has a Link header of its own', () => {
   const [stun, turn, turns = '', ...others] = linksOf(session.response);
   expect(stun).toBe('<stun:stun.example.com:3478>; rel="ice-server"');
   expect(turn).toBe(
@@ -195,8 +195,22 @@ test('4.6: every configured STUN and TURN server has a Link header of its own', 
   expect(identity).toBe('obs');
   expect(credential).toBe(createHmac('sha1', 'shared').update(username).digest('base64'));
   expect(others).toEqual([]);
-  expect((await call('OPTIONS')).headers.get('link')).toBeNull();
   expect(session.response.headers.get('access-control-expose-headers')).toContain('Link');
+});
+
+test('4.6: OPTIONS tells the servers to who shows a key, and never to a preflight', async () => {
+  const ask = (headers: Record<string, string>): Promise<Response> =>
+    fetch(services.harness.whipUrl, { method: 'OPTIONS', headers });
+  const asked = await ask(KEY);
+  expect([asked.status, asked.headers.get('accept-post')]).toEqual([204, 'application/sdp']);
+  expect(linksOf(asked).slice(0, 2)).toEqual(linksOf(session.response).slice(0, 2));
+  expect(linksOf(asked)[2]).toContain(':obs"; credential=');
+  for (const headers of [{}, { ...KEY, 'access-control-request-method': 'POST' }]) {
+    const response = await ask(headers);
+    expect([response.status, response.headers.get('link')]).toEqual([204, null]);
+  }
+  const wrong = await ask({ authorization: 'Bearer nobodysKey' });
+  expect([wrong.status, wrong.headers.get('link')]).toEqual([404, null]);
 });
 
 test('the room server gives the same servers to WHIP encoders and to clients of rooms', async () => {

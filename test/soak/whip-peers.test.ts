@@ -8,6 +8,7 @@ import { startLossyWhip, type LossyWhip } from '../support/lossy-whip.ts';
 import { readOnsets } from '../support/onsets.ts';
 import { disposeRtcNode, type RtcNodeViewer } from '../support/rtc-node-viewer.ts';
 import { startSimpleWhipClient, type SimpleWhipClient } from '../support/simple-whip-client.ts';
+import { startTurnOverTcp } from '../support/turn-server.ts';
 import { openWhipPage, serveWhipPage, type WhipResource } from '../support/whip-page.ts';
 import { startWhipStage, type WhipStage } from '../support/whip-stage.ts';
 
@@ -103,7 +104,6 @@ test('two Firefoxes in a room and a Rust client see and hear each other', { time
 test.each([
   ['trickling its candidates', []],
   ['with all candidates in its offer', ['--no-trickle']],
-  ['asking for STUN and TURN servers first', ['--follow-link']],
 ])('simple-whip-client publishes, %s', { timeout: 120_000 }, async (_how, flags) => {
   const viewer = await stage.viewer();
   const client = startSimpleWhipClient({ url: stage.harness.whipUrl, token: STREAM_KEY, flags });
@@ -113,6 +113,45 @@ test.each([
   await client.stop();
   await stage.harness.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
 });
+
+test(
+  'simple-whip-client asks for TURN servers by OPTIONS, and publishes through one over TCP',
+  {
+    timeout: 120_000,
+  },
+  async () => {
+    const turn = await startTurnOverTcp();
+    const { port, username, credential } = turn;
+    const server = {
+      host: '127.0.0.1',
+      port,
+      protocol: 'tcp',
+      username,
+      credential,
+      secret: '',
+      ttlS: 0,
+    } as const;
+    const behindTurn = await startWhipStage({
+      sfuOptions: { iceServers: { stunServers: [], turnServers: [server] } },
+    });
+    try {
+      const viewer = await behindTurn.viewer();
+      const client = startSimpleWhipClient({
+        url: behindTurn.harness.whipUrl,
+        token: STREAM_KEY,
+        flags: ['--follow-link', '--force-turn'],
+      });
+      clients.push(client);
+      await Promise.race([expectFlashAndBeep(viewer), client.ended]);
+      expect(client.output()).toMatch(/candidate:.* typ relay/);
+      expect(client.output()).not.toMatch(/candidates: candidate:.* typ host/);
+      await client.stop();
+    } finally {
+      await behindTurn.close();
+      await turn.close();
+    }
+  },
+);
 
 async function joinFromFirefox(identity: string): Promise<LivekitPage> {
   const tab = await LivekitPage.open(firefox, stage.sfu);

@@ -8,6 +8,7 @@ import { readBody } from '../../base/http/request-body.ts';
 import type { Logger } from '../../base/logger.ts';
 import {
   CORS_HEADERS,
+  isPreflight,
   mediaType,
   optionsHeaders,
   requireMediaType,
@@ -19,7 +20,7 @@ import { RequestRate } from './request-rate.ts';
 import { WHIP_LIMITS, type WhipLimits } from './whip-limits.ts';
 import { WhipResources } from './whip-resources.ts';
 import { bearerOf, parseWhipPath, type WhipPath } from './whip-path.ts';
-import type { OnWhipPublish } from './whip-types.ts';
+import type { OnWhipIceServers, OnWhipPublish } from './whip-types.ts';
 
 export type WhipServerOptions = {
   /** 0 = any free port. */
@@ -27,6 +28,7 @@ export type WhipServerOptions = {
   bindAddress: string;
   logger: Logger;
   onPublish: OnWhipPublish;
+  onIceServers: OnWhipIceServers;
   limits?: Partial<WhipLimits>;
 };
 
@@ -89,12 +91,14 @@ class WhipRequests {
   readonly #limits: WhipLimits;
   readonly #logger: Logger;
   readonly #onPublish: OnWhipPublish;
+  readonly #onIceServers: OnWhipIceServers;
   readonly #resources = new WhipResources();
 
-  constructor(options: { limits: WhipLimits; logger: Logger; onPublish: OnWhipPublish }) {
+  constructor(options: WhipServerOptions & { limits: WhipLimits }) {
     this.#limits = options.limits;
     this.#logger = options.logger;
     this.#onPublish = options.onPublish;
+    this.#onIceServers = options.onIceServers;
     this.limiter = new AddressLimiter(options.limits);
     this.#rate = new RequestRate({ burst: options.limits.requestBurst, perS: options.limits.requestsPerS });
   }
@@ -117,7 +121,7 @@ class WhipRequests {
     if (path.kind === 'health') {
       res.writeHead(200, { 'content-type': 'text/plain' }).end('Healthy');
     } else if (req.method === 'OPTIONS') {
-      res.writeHead(204, optionsHeaders(path.kind)).end();
+      await this.#options(req, res, path, remoteAddress);
     } else if (req.method === 'GET' || req.method === 'HEAD') {
       res.writeHead(204, CORS_HEADERS).end();
     } else if (path.kind === 'session') {
@@ -127,6 +131,22 @@ class WhipRequests {
     } else {
       throw notAllowed(res, 'POST, GET, OPTIONS');
     }
+  }
+
+  /** Who shows a key is told the ICE servers as well: some encoders cannot take them after their offer. */
+  async #options(
+    req: IncomingMessage,
+    res: ServerResponse,
+    path: Extract<WhipPath, { kind: 'endpoint' | 'session' }>,
+    remoteAddress: string,
+  ): Promise<void> {
+    const streamKey = path.kind === 'session' ? '' : path.streamKey || bearerOf(req);
+    const links =
+      streamKey === '' || isPreflight(req.headers)
+        ? []
+        : await this.#authenticated(remoteAddress, () => this.#onIceServers(streamKey));
+    res.writeHead(204, { ...optionsHeaders(path.kind), ...(links.length > 0 ? { link: [...links] } : {}) });
+    res.end();
   }
 
   async #publish(

@@ -26,5 +26,8 @@ export type WhipSessionHandle = {
 
 export type WhipPublished = { session: WhipSessionHandle; answer: WhipAnswer };
 
+/** Link headers of the ICE servers for an encoder with this key. @throws ServiceError that is sent as the answer. */
+export type OnWhipIceServers = (streamKey: string) => Promise<readonly string[]>;
+
 /** @throws ServiceError that is sent as the answer. */
 export type OnWhipPublish = (request: WhipPublishRequest) => Promise<WhipPublished>;

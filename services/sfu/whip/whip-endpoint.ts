@@ -11,6 +11,7 @@ import {
   CORS_HEADERS,
   decodeTrackHints,
   INGRESS_HEADER,
+  isPreflight,
   optionsHeaders,
   requireMediaType,
   SDP_FRAGMENT_TYPE,
@@ -89,7 +90,10 @@ export class WhipEndpoint {
 
   async #handle(req: IncomingMessage, res: ServerResponse, url: URL, id: string): Promise<void> {
     if (req.method === 'OPTIONS') {
-      res.writeHead(204, optionsHeaders(id === '' ? 'endpoint' : 'session')).end();
+      // Encoders that cannot take ICE servers after their offer ask for them first.
+      const asks = id === '' && req.headers.authorization !== undefined && !isPreflight(req.headers);
+      const links = asks ? this.#links((await admitBearer(req, url, this.#keys)).claims) : {};
+      res.writeHead(204, { ...optionsHeaders(id === '' ? 'endpoint' : 'session'), ...links }).end();
       return;
     }
     if (this.#closed || this.#pending > MAX_PENDING_REQUESTS) {
@@ -161,16 +165,20 @@ export class WhipEndpoint {
       },
     });
     this.#sessions.set(session.id, { session, roomName, notifier });
-    const links = linkHeaders(this.#iceServers(claims.identity));
     res
       .writeHead(201, {
         ...CORS_HEADERS,
         'content-type': SDP_TYPE,
         location: `${SFU_WHIP_PATH}/${session.id}`,
         etag: session.etag,
-        ...(links.length === 0 ? {} : { link: links }),
+        ...this.#links(claims),
       })
       .end(session.answerSdp);
+  }
+
+  #links({ identity }: TokenClaims): { link?: string[] } {
+    const link = linkHeaders(this.#iceServers(identity));
+    return link.length === 0 ? {} : { link };
   }
 
   /** The entry stays until its ingress was told. */
