@@ -10,6 +10,7 @@ import type { VideoCodec } from '../../services/model/packet.ts';
 import { flvVideoBody, parseFlvAudio, parseFlvVideo, type FlvVideo } from '../../services/protocol/flv.ts';
 import { parseRtmpAudio, parseRtmpVideo } from '../../services/protocol/flv-enhanced.ts';
 import { enhancedBody, opusHead } from './enhanced-rtmp.ts';
+import { HEVC_SPS, hevcConfig } from './hevc-samples.ts';
 import { SPS as SAMPLE_SPS } from './h264-samples.ts';
 import type { SeededRandom } from './seeded-random.ts';
 
@@ -95,6 +96,7 @@ const CONFIGS = [
     Buffer.from('420101016000000300900000030000030059a00a080b9f12e594bc92f0168080', 'hex'),
     Buffer.alloc(10),
   ]),
+  ...Object.values(HEVC_SPS).map(hevcConfig),
   Buffer.from('810004000a0b000000042afffffff3d9c5', 'hex'),
   Buffer.from('824983420027f0167f00', 'hex'),
   Buffer.from('1000009d012a80026801', 'hex'),

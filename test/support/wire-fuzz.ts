@@ -8,6 +8,7 @@ import { ServerHandshake } from '../../services/protocol/rtmp-handshake.ts';
 import { splitAggregate, type RtmpMessage } from '../../services/protocol/rtmp-message.ts';
 import { parseSdpFragment } from '../../services/protocol/sdp-fragment.ts';
 import { parseSdp } from '../../services/protocol/sdp.ts';
+import { parseWhipOffer } from '../../services/sfu/whip/whip-offer.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import { AUDIO, offerOf, VIDEO } from './whip-offers.ts';
 import { expectThat, fuzzEnhanced, fuzzFlv } from './wire-fuzz-media.ts';
@@ -51,7 +52,8 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   { name: 'AMF0', share: 5, attempt: fuzzAmf },
   { name: 'FLV', share: 4, attempt: fuzzFlv },
   { name: 'Enhanced RTMP', share: 4, attempt: fuzzEnhanced },
-  { name: 'SDP', share: 2, attempt: (random) => void parseSdp(damageLines(random, pickOffer(random))) },
+  { name: 'SDP', share: 1, attempt: (random) => void parseSdp(damageLines(random, pickOffer(random))) },
+  { name: 'WHIP offer', share: 2, attempt: fuzzWhipOffer },
   { name: 'PATCH', share: 2, attempt: (random) => void parseSdpFragment(damageLines(random, FRAGMENT)) },
 ];
 
@@ -237,6 +239,14 @@ const OFFERS = [
     'a=rid:h send\r\na=rid:q send\r\na=simulcast:send h;q\r\na=ssrc:1 cname:x\r\na=ssrc-group:FID 1 2\r\na=msid:s t\r\n',
   ),
 ];
+
+/** What passes is a thing a session can be made of. */
+function fuzzWhipOffer(random: SeededRandom): void {
+  const { description, sections } = parseWhipOffer(damageLines(random, pickOffer(random)));
+  expectThat(sections.length >= 1 && sections.length <= 2, `${sections.length} sections`);
+  expectThat(new Set(sections.map(({ kind }) => kind)).size === sections.length, 'two of a kind');
+  expectThat(description.iceUfrag.length <= 256, 'an endless user name');
+}
 
 function pickOffer(random: SeededRandom): string {
   return random.pick(OFFERS);
