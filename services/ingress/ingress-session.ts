@@ -256,6 +256,7 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#media.events.on('slowKeyframes', () => this.#report.now());
     this.#media.events.on('failed', fail);
     this.#room.events.on('failed', fail);
+    this.#room.events.on('watched', ({ isWatched }) => this.#media.setWatched(isWatched));
     this.#room.events.on('disconnected', ({ reason }) => {
       this.#logger.info({ reason }, 'ingress participant disconnected');
       fail({ error: new ServiceError('aborted', 'room disconnected') });

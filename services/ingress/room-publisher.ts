@@ -12,6 +12,8 @@ export type RoomAccess = { wsUrl: string; apiKey: string; apiSecret: string };
 export type RoomPublisherEvents = {
   /** The room has a track with its first packets. */
   published: { kind: 'video' | 'audio' };
+  /** Whether anybody is to get the picture. */
+  watched: { isWatched: boolean };
   failed: { error: Error };
   /** Removed from the room, or the room is gone. */
   disconnected: { reason: string };
@@ -156,6 +158,14 @@ export class RoomPublisher {
     if (track.wasClosed()) {
       await publisher.unpublish();
       return;
+    }
+    if (track.kind === 'video') {
+      this.events.emit('watched', { isWatched: true });
+      publisher.events.on('watched', (demand) => {
+        if (!track.wasClosed()) {
+          this.events.emit('watched', demand);
+        }
+      });
     }
     track.attach(publisher);
     this.#hasPublished = true;

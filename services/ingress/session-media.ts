@@ -124,6 +124,11 @@ export class SessionMedia {
     this.#audio.interrupted();
   }
 
+  /** Whether anybody is to get the picture: layers nobody would see are not encoded. */
+  setWatched(isWatched: boolean): void {
+    this.#video.setWatched(isWatched);
+  }
+
   /** How much later than the session clock says the encoder's picture came last. */
   get latencyMs(): number {
     return this.#edge.latencyMs;

@@ -11,6 +11,7 @@ import {
   VideoLayer,
   VideoQuality,
   type RequestResponse,
+  type SubscribedQualityUpdate,
 } from '@livekit/protocol';
 import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -120,6 +121,13 @@ export class LocalTracks {
 
   onServerMute(trackSid: string, muted: boolean): void {
     this.#bySid(trackSid)?.applyMute(muted);
+  }
+
+  /** Which layers anybody wants. */
+  onQualities({ trackSid, subscribedQualities, subscribedCodecs }: SubscribedQualityUpdate): void {
+    // Servers fill in one or the other, or both.
+    const qualities = [...subscribedQualities, ...subscribedCodecs.flatMap((codec) => codec.qualities)];
+    this.#bySid(trackSid)?.applyDemand(qualities.some(({ enabled }) => enabled));
   }
 
   onServerUnpublish(trackSid: string): void {

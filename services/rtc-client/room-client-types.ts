@@ -70,7 +70,12 @@ export type TrackPublisher = {
   readonly events: SafeEmitter<TrackPublisherEvents>;
   unpublish(): Promise<void>;
 };
-export type TrackPublisherEvents = { keyframeRequested: { atUs: number }; closed: { cause: string } };
+export type TrackPublisherEvents = {
+  keyframeRequested: { atUs: number };
+  /** The server says whether anybody is to get this video, in whatever size (dynacast); until then: yes. */
+  watched: { isWatched: boolean };
+  closed: { cause: string };
+};
 
 export type TrackSubscriptionEvents = {
   /** Before the first packet and whenever codec, size or channels change. */

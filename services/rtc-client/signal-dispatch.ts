@@ -58,6 +58,9 @@ export function dispatchSignal(message: SignalResponseMessage, handlers: SignalH
     case 'mute':
       local.onServerMute(message.value.sid, message.value.muted);
       break;
+    case 'subscribedQualityUpdate':
+      local.onQualities(message.value);
+      break;
     case 'requestResponse':
       local.onRequestResponse(message.value);
       break;

@@ -33,6 +33,7 @@ export class LocalPublisher implements TrackPublisher {
   #trackSid = '';
   #mid = '';
   #muted: boolean;
+  #isWatched = true;
   #closed = false;
   #lastKeyframeEventUs = Number.NEGATIVE_INFINITY;
 
@@ -79,6 +80,7 @@ export class LocalPublisher implements TrackPublisher {
   assign(trackSid: string, mid: string): void {
     this.#trackSid = trackSid;
     this.#mid = mid;
+    this.applyDemand(true); // a server that does not know us has not said anything yet
   }
 
   /** The streams to write to, by restriction id; undefined while the transport is down. */
@@ -113,6 +115,13 @@ export class LocalPublisher implements TrackPublisher {
   /** The server muted us: nothing is to be said back. */
   applyMute(muted: boolean): void {
     this.#muted = muted;
+  }
+
+  applyDemand(isWatched: boolean): void {
+    if (!this.#closed && this.#isWatched !== isWatched) {
+      this.#isWatched = isWatched;
+      this.events.emit('watched', { isWatched });
+    }
   }
 
   async unpublish(): Promise<void> {

@@ -21,6 +21,7 @@ export class RoomTracks {
     if (!publisher.isHidden) {
       this.#tracks.set(track.sid, track);
       this.#reconsider(track);
+      this.demandChanged(track);
     }
   }
 

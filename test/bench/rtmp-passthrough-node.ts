@@ -10,7 +10,10 @@ import { API_KEY, API_SECRET, startSfuServer } from '../support/sfu-server.ts';
  * the name of the first one's video preset or nothing.
  */
 export type NodeMessage = { type: 'report' } | { type: 'end' };
-export type NodeReply = { type: 'ready'; urls: string[] } | { type: 'result'; treatments: string[] };
+export type NodeReply =
+  /** `viewer`: how to join the first room. */
+  | { type: 'ready'; urls: string[]; viewer: { url: string; token: string } }
+  | { type: 'result'; treatments: string[] };
 
 // One process, as `npm start` runs it.
 letHeapGrow();
@@ -47,7 +50,8 @@ for (let number = 1; number < Number(process.argv[2] ?? 1); number++) {
   rooms.push(roomName);
   urls.push(harness.url.replace(STREAM_KEY, streamKey));
 }
-tell({ type: 'ready', urls });
+const viewer = { url: sfu.wsUrl, token: await sfu.joinToken('viewer', 'studio') };
+tell({ type: 'ready', urls, viewer });
 
 async function handle(message: NodeMessage): Promise<void> {
   switch (message.type) {
@@ -63,7 +67,7 @@ async function handle(message: NodeMessage): Promise<void> {
 
 async function treatment(room: string): Promise<string> {
   const { participants } = await sfu.bus.request(RoomInternal.listParticipants, { room });
-  const [ingress] = participants;
+  const ingress = participants.find(({ identity }) => identity === 'obs');
   return `${ingress?.attributes['sluice.ingress.video'] ?? 'no video'}, ${ingress?.tracks.length ?? 0} tracks`;
 }
 

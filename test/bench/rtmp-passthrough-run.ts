@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { IngressVideoEncodingPreset } from '@livekit/protocol';
+import { createLogger } from '../../services/base/logger.ts';
+import { connectRoom } from '../../services/rtc-client/room-client.ts';
+import type { RoomClient } from '../../services/rtc-client/room-client-types.ts';
 import { makeBenchClip } from './bench-clip.ts';
 import { startBenchNode } from './bench-node.ts';
 import { livekitPresetCores } from './livekit-preset.ts';
@@ -50,8 +53,17 @@ async function ingressCores(
     preset === undefined ? '' : IngressVideoEncodingPreset[preset],
   ]);
   const encoders: ChildProcess[] = [];
+  let watcher: RoomClient | undefined;
   try {
-    const { urls } = await node.reply('ready');
+    const { urls, viewer } = await node.reply('ready');
+    if (preset !== undefined) {
+      // Layers that nobody watches would not be encoded.
+      watcher = await connectRoom({
+        ...viewer,
+        autoSubscribe: true,
+        logger: createLogger({ level: 'error' }),
+      });
+    }
     for (const url of urls) {
       encoders.push(push(clip, url));
       await delay(ENCODER_SPACING_MS);
@@ -64,6 +76,7 @@ async function ingressCores(
     for (const encoder of encoders) {
       encoder.kill('SIGKILL');
     }
+    await watcher?.close('bench over');
     await node.close();
   }
 }

@@ -47,6 +47,11 @@ export class VideoInput {
     this.#pipeline.interrupted();
   }
 
+  /** Whether anybody is to get the picture; yes until told otherwise. */
+  setWatched(isWatched: boolean): void {
+    this.#pipeline.setWatched(isWatched);
+  }
+
   async close(): Promise<void> {
     await this.#pipeline.close();
   }

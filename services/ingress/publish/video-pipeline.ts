@@ -22,6 +22,7 @@ import {
 } from './video-bitstream.ts';
 import { VideoOutput } from './video-output.ts';
 import { VideoTranscoder, type VideoTranscoderInput } from './video-transcoder.ts';
+import { WatchedTranscoder } from './watched-transcoder.ts';
 
 export type VideoPipelineEvents = {
   /** Before the first packet, and when another codec takes its place: what is published. */
@@ -59,14 +60,15 @@ export class VideoPipeline {
   #mode: 'passthrough' | 'transcode' | undefined;
   #announced = '';
   /** All layers of a stream that cannot pass, the lower ones of one that does. */
-  #transcoder: VideoTranscoder | undefined;
+  #transcoder: VideoTranscoder | WatchedTranscoder | undefined;
   /** Was replaced by another of its kind: what it still holds belongs to the same layers. */
-  #draining: VideoTranscoder | undefined;
+  #draining: VideoTranscoder | WatchedTranscoder | undefined;
   readonly #output: VideoOutput;
   readonly #keyframes = new KeyframeInterval((intervalS) => {
     this.events.emit('slowKeyframes', { intervalS });
   });
   #waitsForKey = false;
+  #isWatched = true;
   #closed = false;
 
   constructor(options: VideoPipelineOptions) {
@@ -126,6 +128,14 @@ export class VideoPipeline {
     this.#waitsForKey = true;
     this.#keyframes.interrupted();
     this.#options.sideTracks?.interrupted();
+  }
+
+  /** Whether anybody is to get the picture: if not, no layers are encoded below one that passes. */
+  setWatched(isWatched: boolean): void {
+    this.#isWatched = isWatched;
+    if (this.#transcoder instanceof WatchedTranscoder) {
+      this.#transcoder.setWatched(isWatched);
+    }
   }
 
   async close(): Promise<void> {
@@ -260,7 +270,11 @@ export class VideoPipeline {
 
   #startTranscoder(target: ConstructorParameters<typeof VideoTranscoder>[0]['target']): void {
     const { logger, ffmpegPath } = this.#options;
-    const transcoder = new VideoTranscoder({ ffmpegPath, logger, target, ...this.#transcoderInput() });
+    const options = { ffmpegPath, logger, target, ...this.#transcoderInput() };
+    const transcoder =
+      this.#mode === 'passthrough'
+        ? new WatchedTranscoder(options, this.#isWatched)
+        : new VideoTranscoder(options);
     this.#transcoder = transcoder;
     transcoder.events.on('frame', (frame) => {
       if (transcoder === this.#transcoder || transcoder === this.#draining) {

@@ -4,6 +4,8 @@ import type { VideoCodec } from '../../model/packet.ts';
 const KEYFRAME_INTERVAL_S = 2;
 /** Times have millisecond steps, so frames of exactly the wanted rate may come a little early. */
 const RATE_TOLERANCE_S = 0.004;
+/** Times are rounded on their way through containers. */
+const START_TOLERANCE_S = 0.002;
 /** LiveKit's: one more thread for every picture of 640x480. */
 const PIXELS_PER_THREAD = 640 * 480;
 
@@ -28,15 +30,27 @@ export type TranscodeTarget = {
  * containers that we read and write ourselves, with timestamps. One decoder thread, since frame threads each hold a
  * frame back; sliced encoding (zerolatency) uses the others. Interlaced pictures are woven together, surplus frames
  * left out; every layer is scaled from the one above it.
+ * @param startS pictures before this time are decoded and not encoded.
  */
-export function videoTranscodeArgs(target: TranscodeTarget, codec: VideoCodec = 'h264'): string[] {
+export function videoTranscodeArgs(
+  target: TranscodeTarget,
+  codec: VideoCodec = 'h264',
+  startS = 0,
+): string[] {
   const highestFirst = target.layers.map((layer, index) => ({ layer, index })).reverse();
   return [
     ...['-v', 'error', '-threads', '1', '-probesize', '32', '-analyzeduration', '0', '-copyts'],
     ...[...INPUT_FORMAT[codec], '-i', 'pipe:0'],
-    ...['-filter_complex', layerFilters(target, highestFirst)],
+    ...['-filter_complex', layerFilters(target, highestFirst, startS)],
     ...highestFirst.flatMap(({ layer, index }) => [
-      ...['-map', `[l${index}]`, '-vsync', '0', ...layerEncoderArgs(target, layer, codec !== 'h264')],
+      ...[
+        '-map',
+        `[l${index}]`,
+        '-vsync',
+        '0',
+        ...layerEncoderArgs(target, layer, codec !== 'h264'),
+        ...keyframes(startS),
+      ],
       ...['-avoid_negative_ts', 'disabled', ...CONTAINER[target.codec]],
       ...['-flush_packets', '1', outputPipe(index)],
     ]),
@@ -56,10 +70,12 @@ function outputPipe(index: number): string {
 function layerFilters(
   { framerate }: TranscodeTarget,
   highestFirst: readonly { layer: TargetLayer; index: number }[],
+  startS: number,
 ): string {
+  const start = startS > 0 ? `select='gte(t,${(startS - START_TOLERANCE_S).toFixed(4)})',` : '';
   return highestFirst
     .map(({ layer: { width, height }, index }, position) => {
-      const input = position === 0 ? `[0:v:0]${rateFilters(framerate)},` : `[s${index}]`;
+      const input = position === 0 ? `[0:v:0]${start}${rateFilters(framerate)},` : `[s${index}]`;
       const scaled = `${input}scale=w=${width}:h=${height},format=yuv420p`;
       return index === 0 ? `${scaled}[l${index}]` : `${scaled},split[l${index}][s${index - 1}]`;
     })
@@ -81,7 +97,7 @@ function layerEncoderArgs(
   switch (codec) {
     case 'h264':
       return [
-        ...['-threads', String(threads), ...videoEncoderArgs(layer)],
+        ...['-threads', String(threads), ...h264Args(layer)],
         ...(fromIvf ? ['-x264-params', `fps=${framerate}`] : []),
       ];
     case 'vp8': {
@@ -90,7 +106,6 @@ function layerEncoderArgs(
         ...['-threads', String(threads), '-c:v', 'libvpx', '-deadline', 'realtime', '-cpu-used', '-6'],
         ...['-lag-in-frames', '0', '-auto-alt-ref', '0', '-enc_time_base', '1:1000'],
         ...['-b:v', rate, '-minrate', rate, '-maxrate', rate, '-bufsize', rate],
-        ...KEYFRAMES,
       ];
     }
   }
@@ -107,13 +122,19 @@ export function videoFilterArgs({ width, height, framerate }: VideoTarget): stri
   return ['-vf', `${rateFilters(framerate)},scale=w=${even('iw')}:h=${even('ih')},format=yuv420p`];
 }
 
-const KEYFRAMES = ['-force_key_frames', `expr:gte(t,n_forced*${KEYFRAME_INTERVAL_S})`];
+function keyframes(startS = 0): string[] {
+  const since = startS > 0 ? `${startS.toFixed(3)}+` : '';
+  return ['-force_key_frames', `expr:gte(t,${since}n_forced*${KEYFRAME_INTERVAL_S})`];
+}
 
 /** H.264 as every browser takes it. */
-export function videoEncoderArgs({ bitrateKbps }: Pick<VideoTarget, 'bitrateKbps'>): string[] {
+export function videoEncoderArgs(target: Pick<VideoTarget, 'bitrateKbps'>): string[] {
+  return [...h264Args(target), ...keyframes()];
+}
+
+function h264Args({ bitrateKbps }: Pick<VideoTarget, 'bitrateKbps'>): string[] {
   return [
     ...['-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'zerolatency', '-profile:v', 'baseline'],
     ...['-b:v', `${bitrateKbps}k`, '-maxrate', `${bitrateKbps}k`, '-bufsize', `${bitrateKbps}k`],
-    ...KEYFRAMES,
   ];
 }

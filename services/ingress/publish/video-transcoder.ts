@@ -13,6 +13,8 @@ import type { SourceFrame } from './video-bitstream.ts';
 export type VideoTranscoderOptions = {
   ffmpegPath: string;
   target: TranscodeTarget;
+  /** Pictures from a key frame on: all are decoded, and of them only the last one is encoded. */
+  catchUp?: readonly SourceFrame[];
   logger: Logger;
 } & VideoTranscoderInput;
 
@@ -47,12 +49,16 @@ export class VideoTranscoder {
   #droppedFrames = 0;
 
   constructor(options: VideoTranscoderOptions) {
-    const { ffmpegPath, target, logger } = options;
+    const { ffmpegPath, target, logger, catchUp = [] } = options;
     this.events = new SafeEmitter(logger);
     this.#container = 'codec' in options ? 'ivf' : 'flv';
     this.#child = new EncoderChild({
       ...{ ffmpegPath, logger, what: 'video transcoding' },
-      args: videoTranscodeArgs(target, 'codec' in options ? options.codec : 'h264'),
+      args: videoTranscodeArgs(
+        target,
+        'codec' in options ? options.codec : 'h264',
+        this.#startS(catchUp[0], catchUp.at(-1)),
+      ),
       extraOutputs: target.layers.length - 1,
       onEnded: (error) => this.events.emit('closed', error === undefined ? {} : { error }),
     });
@@ -64,6 +70,18 @@ export class VideoTranscoder {
         this.#child.read(() => this.#onOutput(index, read(bytes)));
       });
     }
+    for (const frame of catchUp) {
+      this.write(frame);
+    }
+  }
+
+  /** ffmpeg's time of `last` when `first` is the first one written. */
+  #startS(first: SourceFrame | undefined, last: SourceFrame | undefined): number {
+    if (first === undefined || last === undefined) {
+      return 0;
+    }
+    const baseUs = this.#container === 'flv' ? first.dtsUs - COMPOSITION_MARGIN_US : first.ptsUs;
+    return (last.ptsUs - baseUs) / 1_000_000;
   }
 
   get droppedFrames(): number {

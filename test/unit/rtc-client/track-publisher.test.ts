@@ -32,6 +32,17 @@ function packet(kind: 'video' | 'audio', ptsUs: number, first: number, key = tru
 }
 
 describe('LocalPublisher', () => {
+  it('tells once when nobody watches and when somebody does, and believes so again in a new session', () => {
+    const { publisher } = setUp(VP8);
+    const told: boolean[] = [];
+    publisher.events.on('watched', ({ isWatched }) => told.push(isWatched));
+    [true, false, false, true, false].forEach((isWatched) => publisher.applyDemand(isWatched));
+    publisher.assign('TR_again', '1');
+    publisher.close('over');
+    publisher.applyDemand(false);
+    expect(told).toEqual([false, true, false, true]);
+  });
+
   it('sends each simulcast layer on its own stream, of which a server may refuse some', () => {
     const format = {
       ...VP8,

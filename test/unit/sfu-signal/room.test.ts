@@ -338,6 +338,19 @@ describe('layers', () => {
     expect(on.subscribedCodecs[0]?.qualities.map(({ enabled }) => enabled)).toEqual([true, true, false]);
   });
 
+  it('are not asked for when nobody comes at all', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const alice = await harness.join('alice');
+    await publishCamera(alice);
+    await vi.advanceTimersByTimeAsync(5000);
+    vi.useRealTimers();
+    const off = await alice.next('subscribedQualityUpdate');
+    expect(off.subscribedQualities.map(({ enabled }) => enabled)).toEqual([false, false, false]);
+    await viewer('bob');
+    const on = await alice.next('subscribedQualityUpdate');
+    expect(on.subscribedQualities.map(({ enabled }) => enabled)).toEqual([true, true, true]);
+  });
+
   it('pause while the track is muted', async () => {
     const alice = await harness.join('alice');
     const trackSid = await publishCamera(alice);
