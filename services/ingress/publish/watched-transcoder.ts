@@ -43,7 +43,9 @@ export class WatchedTranscoder {
     if (this.#closed || isWatched === (this.#transcoder !== undefined)) {
       return;
     }
-    this.#options.logger.info({ isWatched }, 'ingress lower layers');
+    this.#options.logger.info(
+      isWatched ? 'ingress lower layers are encoded again' : 'nobody watches: ingress lower layers rest',
+    );
     if (isWatched) {
       this.#transcoder = this.#start();
     } else {
