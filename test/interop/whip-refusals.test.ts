@@ -251,6 +251,13 @@ test('an address that asks too often has to wait, before anything is looked up',
     statuses.push((await call('OPTIONS', '/w')).status);
   }
   expect(statuses).toEqual([204, 204, 204, 429, 429]);
+  for (const [method, path] of [
+    ['POST', '/w'],
+    ['PATCH', '/w/resource/guessed'],
+    ['DELETE', '/w/resource/guessed'],
+  ] as const) {
+    expect((await call(method, path, { bearer: STREAM_KEY })).status).toBe(429);
+  }
 });
 
 test('OPTIONS, GET and other methods follow RFC 9725', async () => {

@@ -66,7 +66,8 @@ export async function startHealthServer(
 
 async function answer({ ready, available, status, metrics }: HealthOptions, url: string): Promise<Answer> {
   switch (url.split('?', 1)[0]) {
-    case '/':
+    case '/': // in the words of LiveKit's ingress
+      return { status: 200, contentType: TEXT, body: 'Healthy' };
     case '/healthz':
       return { status: 200, contentType: TEXT, body: 'OK' };
     case '/readyz': {

@@ -8,12 +8,13 @@ test('availability is what LiveKit tells load balancers: 200, or 503 while nothi
     available: () => isAvailable,
     metrics: { render: () => Promise.resolve({ contentType: 'text/plain', text: '' }) },
   });
-  const ask = async (): Promise<string> => {
-    const response = await fetch(`http://127.0.0.1:${health.port}/availability`);
+  const ask = async (path = '/availability'): Promise<string> => {
+    const response = await fetch(`http://127.0.0.1:${health.port}${path}`);
     return `${response.status} ${await response.text()}`;
   };
   expect(await ask()).toBe('200 Available');
   isAvailable = false;
   expect(await ask()).toBe('503 No availability');
+  expect(await ask('/')).toBe('200 Healthy');
   await health.close('test over');
 });
