@@ -20,6 +20,30 @@ const P_SLICE = nal(0x41, 0x9a, 0x24);
 const AUD = nal(0x09, 0xf0);
 const FILLER = nal(0x0c, 0xff, 0xff, 0x80);
 
+/** A baseline SPS of so many macroblocks, all else as small as it can be. */
+function spsOf(widthMacroblocks: number, heightMacroblocks: number): Uint8Array {
+  const golomb = (value: number): string => {
+    const binary = (value + 1).toString(2);
+    return '0'.repeat(binary.length - 1) + binary;
+  };
+  // id, frame numbers, picture order 2, one reference; size; progressive, no cropping, no VUI, stop bit
+  const bits = [0, 0, 2, 1].map(golomb).join('') + '0' + golomb(widthMacroblocks - 1);
+  const text = `${bits}${golomb(heightMacroblocks - 1)}10001`;
+  const bytes = text.match(/.{1,8}/g)?.map((byte) => Number.parseInt(byte.padEnd(8, '0'), 2)) ?? [];
+  return nal(0x67, 66, 0, 30, ...bytes);
+}
+
+test('pictures larger than any are refused before anything is made for them', () => {
+  expect(parseSps(spsOf(40, 23))).toMatchObject({ width: 640, height: 368 });
+  for (const [width, height] of [
+    [100_000, 1],
+    [1, 100_000],
+    [2 ** 31, 2 ** 31],
+  ] as const) {
+    expect(() => parseSps(spsOf(width, height))).toThrow('is not possible');
+  }
+});
+
 describe('NAL units', () => {
   test('both start code lengths, leading rubbish and trailing zeros', () => {
     const stream = [7, 7, 0, 0, 1, ...P_SLICE, 0, 0, 0, 0, 1, ...IDR, 0, 0, 0, 1, 0, 0, 1];
