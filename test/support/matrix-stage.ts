@@ -44,8 +44,8 @@ export type Seen = {
   skewMs: number;
 };
 
-/** What an encoder sends, by default all, and how long its first key frame is waited for. */
-export type Tracks = { picture?: boolean; sound?: boolean; waitS?: number };
+/** What an encoder sends, by default all. */
+export type Tracks = { picture?: boolean; sound?: boolean };
 
 /** What its endpoint asks for; default: nothing. */
 export type EndpointOptions = Pick<CreateIngressOptions, 'enableTranscoding' | 'video'>;
@@ -82,7 +82,7 @@ export async function startMatrixStage(
     },
     watch: (publish, has = {}, endpoint = {}) => {
       count += 1;
-      const tracks = { picture: true, sound: true, waitS: 0, ...has };
+      const tracks = { picture: true, sound: true, ...has };
       return watchOne({ sluice, hooks, room: `cell-${count}`, publish, has: tracks, endpoint });
     },
     async close() {
@@ -116,9 +116,8 @@ async function watchOne(cell: {
       const encoder = people.find(({ identity }) => identity === IDENTITY);
       return encoder?.tracks.length === tracks ? encoder.attributes : undefined;
     });
-    const seconds = RECORD_S + has.waitS;
     const token = await viewerToken(room);
-    await recordTracks({ wsUrl: sluice.wsUrl, token, file, seconds, settleS: SETTLE_S + has.waitS });
+    await recordTracks({ wsUrl: sluice.wsUrl, token, file, seconds: RECORD_S, settleS: SETTLE_S });
     const decoded = await decode(file, has);
     await peer.stop();
     await until(END_TIMEOUT_MS, 'the end of the session', () =>

@@ -15,7 +15,7 @@ export async function recordTracks(options: {
   wsUrl: string;
   token: string;
   file: string;
-  /** All in all. */
+  /** All in all, and as long as it takes until a key frame comes. */
   seconds: number;
   /** Left out at the start. */
   settleS?: number;
@@ -26,10 +26,18 @@ export async function recordTracks(options: {
   const kinds = [...new Set(client.tracks().map(({ kind }) => kind))];
   const formats: TrackFormat[] = [];
   const packets: EncodedPacket[] = [];
+  const settleS = options.settleS ?? SETTLE_S;
+  /** What is kept begins here; a picture can only begin with a key frame. */
+  let startUs = Number.POSITIVE_INFINITY;
   await new Promise<void>((resolve, reject) => {
     const take = (packet: EncodedPacket): void => {
       packets.push(packet);
-      if (packet.ptsUs - (packets[0]?.ptsUs ?? 0) > options.seconds * 1e6) {
+      const settledUs = (packets[0]?.ptsUs ?? 0) + settleS * 1e6;
+      const canStart = kinds.includes('video') ? packet.kind === 'video' && packet.key : true;
+      if (startUs === Number.POSITIVE_INFINITY && canStart && packet.ptsUs >= settledUs) {
+        startUs = packet.ptsUs;
+      }
+      if (packet.ptsUs - startUs > (options.seconds - settleS) * 1e6) {
         resolve();
       }
     };
@@ -51,9 +59,8 @@ export async function recordTracks(options: {
   for (const format of formats) {
     muxer.addTrack(format);
   }
-  const settledUs = (packets[0]?.ptsUs ?? 0) + (options.settleS ?? SETTLE_S) * 1e6;
   for (const packet of packets.sort((a, b) => a.dtsUs - b.dtsUs)) {
-    if (packet.ptsUs < settledUs) {
+    if (packet.ptsUs < startUs) {
       continue;
     }
     muxer.write(packet);
