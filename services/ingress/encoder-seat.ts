@@ -60,6 +60,7 @@ export class EncoderSeat {
     return {
       metadata: (values) => present()?.metadata(values),
       source: (description) => present()?.source?.(description),
+      outOfNetwork: (eventId) => present()?.outOfNetwork?.(eventId),
       audio: (timestampMs, body, arrivalUs) => present()?.audio(timestampMs, body, arrivalUs),
       video: (timestampMs, body, arrivalUs) => present()?.video(timestampMs, body, arrivalUs),
       lost: (cause) => present()?.lost?.(cause),

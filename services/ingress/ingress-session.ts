@@ -177,6 +177,10 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#media.source(description);
   }
 
+  outOfNetwork(eventId: string): void {
+    this.#room.setAttributes({ 'ingress.outOfNetwork.eventID': eventId });
+  }
+
   audio(timestampMs: number, body: Buffer, arrivalUs?: number): void {
     this.#take('audio', timestampMs, body, arrivalUs);
   }

@@ -9,7 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { reportOf } from '../support/fake-room-report.ts';
 import { ffmpeg } from '../support/ffmpeg-encoder.ts';
 import { CLIP, makeClips } from '../support/url-clips.ts';
-import { playToEnd } from '../support/url-play.ts';
+import { withSplices } from '../support/scte35-ts.ts';
+import { endOf, playToEnd, startUrl, startUrlHarness } from '../support/url-play.ts';
 import { startWebFolder, type WebFolder } from '../support/web-folder.ts';
 
 const { ENDPOINT_COMPLETE } = IngressState_Status;
@@ -31,6 +32,17 @@ beforeAll(async () => {
   const joined = [head, segments[0], '#EXT-X-DISCONTINUITY\n', second, '#EXT-X-ENDLIST\n'].join('');
   await writeFile(file('joined.m3u8'), joined);
   await writeFile(file('gap.m3u8'), plain.replace('plain1.ts', 'missing.ts'));
+  await ffmpeg(['-i', file('clip.mp4'), '-c', 'copy', '-f', 'mpegts', file('clip.ts')]);
+  const spliced = withSplices(await readFile(file('clip.ts')), [
+    { sentAtS: 0.5, atS: 2, eventId: 77, outOfNetwork: true },
+    { sentAtS: 3, atS: 4, eventId: 77, outOfNetwork: false },
+  ]);
+  await writeFile(file('spliced.ts'), spliced);
+  const one = `#EXTINF:${SECONDS},\nspliced.ts\n#EXT-X-ENDLIST\n`;
+  await writeFile(
+    file('spliced.m3u8'),
+    `#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:${SECONDS}\n${one}`,
+  );
   web = await startWebFolder(dir, (name, response) => {
     if (name !== 'slow.mp4') {
       return false;
@@ -77,6 +89,33 @@ async function dripped(response: ServerResponse): Promise<void> {
   }
   response.end();
 }
+
+describe.concurrent('splice information (SCTE 35)', () => {
+  it.each(['spliced.ts', 'spliced.m3u8'])(
+    '%s: the participant says when the program has left',
+    async (name) => {
+      const harness = await startUrlHarness();
+      const changes: { eventId: string; frames: number }[] = [];
+      const { room } = harness;
+      const watching = room.until(() => {
+        const eventId = room.attributes['ingress.outOfNetwork.eventID'];
+        if (eventId !== undefined && eventId !== changes.at(-1)?.eventId) {
+          changes.push({ eventId, frames: room.packets('video').length });
+        }
+        return changes.length === 2;
+      });
+      await startUrl(harness, `${web.url}/${name}`);
+      const end = await endOf(harness);
+      await watching;
+      await harness.close();
+      expect([end.status, end.error]).toEqual([ENDPOINT_COMPLETE, '']);
+      expect(changes.map(({ eventId }) => eventId)).toEqual(['77', '']);
+      const atS = changes.map(({ frames }) => frames / CLIP.framesPerSecond);
+      expect(Math.abs((atS[0] ?? 0) - 2)).toBeLessThan(0.25);
+      expect(Math.abs((atS[1] ?? 0) - 4)).toBeLessThan(0.25);
+    },
+  );
+});
 
 describe.concurrent('HLS', () => {
   it('encrypted with AES-128', async () => {

@@ -38,6 +38,8 @@ export type MediaSink = {
    */
   audio(timestampMs: number, body: Buffer, arrivalUs?: number): void;
   video(timestampMs: number, body: Buffer, arrivalUs?: number): void;
+  /** The program has left for this event, an advertisement; '' = it is back (SCTE 35). */
+  outOfNetwork?(eventId: string): void;
   /** The connection broke without a goodbye: the encoder may come back. Without it `end` is called. */
   lost?(cause: string): void;
   /** The encoder is gone; `failure` when it did not end by itself. */

@@ -11,6 +11,8 @@ export type FfmpegOutputOptions = {
   signal: AbortSignal;
   /** An input that yields nothing for so long, while somebody waits for it, has failed. */
   stallMs: number;
+  /** Gets what it writes on file descriptor 3, which is open only then. */
+  onData?: (bytes: Buffer) => void;
   /** What it reads on stdin; default: nothing. */
   input?: AsyncIterable<Buffer>;
 };
@@ -24,8 +26,11 @@ const BROKEN =
  * @throws ServiceError unavailable, blaming the input: it stalled, broke off, or cannot be read.
  */
 export async function* ffmpegOutput(options: FfmpegOutputOptions): AsyncGenerator<Buffer, void> {
-  const { stallMs, signal, input } = options;
-  const ffmpeg = spawnFfmpeg(options);
+  const { stallMs, signal, input, onData } = options;
+  const ffmpeg = spawnFfmpeg({ ...options, ...(onData === undefined ? {} : { extraOutputs: 1 }) });
+  if (onData !== undefined) {
+    ffmpeg.outputs[1]?.on('data', onData).on('error', () => undefined);
+  }
   const feeding = input === undefined ? undefined : feed(input, ffmpeg.stdin);
   if (feeding === undefined) {
     ffmpeg.stdin.end();

@@ -13,6 +13,7 @@ import type { OpenInput } from './open-input.ts';
 import { PlayoutClock } from './playout-clock.ts';
 import { readAhead } from './read-ahead.ts';
 import { copyArgs, readArgs, readPlan, type ReadPlan } from './read-plan.ts';
+import { SpliceSchedule } from './splice-schedule.ts';
 import type { PlayOptions } from './url-options.ts';
 
 export type PlayInputOptions = {
@@ -49,8 +50,11 @@ export async function playRecording(input: OpenInput, options: PlayInputOptions)
   sink.source?.(descriptionOf(plan));
   const clock = new PlayoutClock();
   const delivery = new PacketDelivery(sink);
-  for await (const packet of readAhead(rounds(input, plan, options))) {
+  const splices = new SpliceSchedule((eventId) => sink.outOfNetwork?.(eventId));
+  const source = { input, plan, startS: probed.startS, splices };
+  for await (const packet of readAhead(rounds(source, options))) {
     const dueUs = await clock.due(packet.ptsUs, signal);
+    splices.reached(packet.ptsUs);
     delivery.deliver(packet, dueUs / 1000);
   }
   if (play.holdS > 0) {
@@ -89,20 +93,27 @@ export async function playLive(
   options.signal.throwIfAborted();
 }
 
+type Source = { input: OpenInput; plan: ReadPlan; startS: number; splices: SpliceSchedule };
+
 /** The packets of all rounds, on one clock. */
 async function* rounds(
-  input: OpenInput,
-  plan: ReadPlan,
+  { input, plan, startS, splices }: Source,
   { settings, play, ...run }: PlayInputOptions,
 ): AsyncGenerator<MatroskaPacket, void> {
   const seek = play.startS > 0 ? ['-ss', String(play.startS)] : [];
   let startUs = 0;
+  let readUs = 0;
+  const onData = (sections: Buffer): void => {
+    splices.push(sections, (startS + play.startS) * 1e6 - startUs, readUs);
+  };
   for (let round = 0; round < play.plays; round++) {
     const ends = new RoundEnd();
     const args = readArgs([...seek, ...input.args()], plan, settings);
-    for await (const packet of packetsOf({ ...run, args, env: input.env })) {
+    const listening = plan.splices === undefined ? {} : { onData };
+    for await (const packet of packetsOf({ ...run, ...listening, args, env: input.env })) {
       ends.add(packet);
-      yield { ...packet, ptsUs: packet.ptsUs + startUs };
+      readUs = packet.ptsUs + startUs;
+      yield { ...packet, ptsUs: readUs };
     }
     if (ends.lengthUs === 0) {
       throw new ServiceError('unavailable', 'the URL has no media there', { blame: 'destination' });

@@ -10,6 +10,8 @@ import { videoEncoderArgs, videoFilterArgs } from '../publish/video-transcoder-a
 export type ReadPlan = {
   video: { stream: InputStream; reason: string } | undefined;
   audio: { stream: InputStream; reason: string } | undefined;
+  /** Announcements of advertisements (SCTE 35 in MPEG-TS). */
+  splices?: InputStream;
 };
 
 type Settings = Pick<IngressSettings, 'video' | 'audio'>;
@@ -30,6 +32,7 @@ export function readPlan(input: ProbedInput, settings: Settings): ReadPlan {
   return {
     video: video && { stream: video, reason: videoReason(video, settings) },
     audio: audio && { stream: audio, reason: audioReason(audio) },
+    ...splicesBeside(video ?? audio, input.streams),
   };
 }
 
@@ -50,6 +53,18 @@ function soundBeside(
   const shares = (stream: InputStream): boolean =>
     stream.programs.some((program) => video?.programs.includes(program) === true);
   return found.find(shares) ?? found[0];
+}
+
+function splicesBeside(
+  main: InputStream | undefined,
+  streams: readonly InputStream[],
+): Pick<ReadPlan, 'splices'> {
+  const splices = streams.find(
+    ({ codec, programs }) =>
+      codec === 'scte_35' &&
+      (programs.length === 0 || programs.some((program) => main?.programs.includes(program) === true)),
+  );
+  return splices === undefined ? {} : { splices };
 }
 
 function videoReason(stream: InputStream, settings: Settings): string {
@@ -77,13 +92,18 @@ function audioReason({ codec, channels }: InputStream): string {
   return channels > 2 ? `${channels} channels` : '';
 }
 
-/** Reads the planned streams as fast as they are taken, as Matroska on stdout. @param input ends with `-i`. */
-export function readArgs(input: readonly string[], { video, audio }: ReadPlan, settings: Settings): string[] {
+/**
+ * Reads the planned streams as fast as they are taken, as Matroska on stdout; splice information, section by section, on
+ * file descriptor 3. @param input ends with `-i`.
+ */
+export function readArgs(input: readonly string[], plan: ReadPlan, settings: Settings): string[] {
+  const { video, audio, splices } = plan;
   return [
     ...['-v', 'error', '-nostdin', ...input],
     ...(video === undefined ? [] : mapped(video.stream.index, videoArgs(video.reason === '', settings))),
     ...(audio === undefined ? [] : mapped(audio.stream.index, audioArgs(audio.reason === '', settings))),
     ...MATROSKA_OUT,
+    ...(splices === undefined ? [] : [...mapped(splices.index, ['-c', 'copy']), '-f', 'data', 'pipe:3']),
   ];
 }
 

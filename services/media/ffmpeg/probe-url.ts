@@ -33,8 +33,8 @@ export type InputStream = {
   /** Programs (renditions of a playlist) that have it, by id. */
   programs: number[];
 };
-/** durationS 0: it does not tell, or never ends. */
-export type ProbedInput = { format: string; durationS: number; streams: InputStream[] };
+/** durationS 0: it does not tell, or never ends. startS: what ffmpeg takes for time 0, on the input's own clock. */
+export type ProbedInput = { format: string; durationS: number; startS: number; streams: InputStream[] };
 
 type Stream = {
   index: number;
@@ -65,13 +65,14 @@ export async function probeUrl(options: ProbeUrlOptions): Promise<ProbedInput> {
       maxBuffer: 4 << 20,
     });
     const { format, streams, programs } = JSON.parse(stdout) as {
-      format?: { format_name?: string; duration?: string };
+      format?: { format_name?: string; duration?: string; start_time?: string };
       streams?: Stream[];
       programs?: Program[];
     };
     return {
       format: format?.format_name ?? '',
       durationS: Number(format?.duration ?? 0) || 0,
+      startS: Number(format?.start_time ?? 0) || 0,
       streams: (streams ?? []).map((stream) => streamOf(stream, programs ?? [])),
     };
   } catch (cause) {
