@@ -34,7 +34,7 @@ const BENCH_PACKAGES = ['xvfb', 'pulseaudio', 'pulseaudio-utils'];
 
 /**
  * Encoders nobody here wrote: GStreamer, librtmp (in curl, too), OBS with a display and software OpenGL, Firefox with a
- * sound card, Meetecho's WHIP client (tcc builds what Debian's needs to run) and a TURN server for it.
+ * sound card, Meetecho's WHIP client (tcc builds what Debian's needs to run) and a TURN server for it, aiortc.
  */
 const SOAK_PACKAGES = [
   'gstreamer1.0-tools',
@@ -47,6 +47,7 @@ const SOAK_PACKAGES = [
   'firefox-esr',
   'pulseaudio',
   'coturn',
+  'python3-aiortc',
   'simple-whip-client',
   'tcc',
 ];

@@ -1,5 +1,6 @@
 import type { Page } from 'puppeteer';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { startAiortcWhip } from '../support/aiortc-whip.ts';
 import type { TestBrowser } from '../support/chromium.ts';
 import { launchFirefox } from '../support/firefox.ts';
 import { ENDPOINT_INACTIVE, ENDPOINT_PUBLISHING, STREAM_KEY } from '../support/ingress-harness.ts';
@@ -7,12 +8,13 @@ import { eventually, LivekitPage } from '../support/livekit-page.ts';
 import { startLossyWhip, type LossyWhip } from '../support/lossy-whip.ts';
 import { readOnsets } from '../support/onsets.ts';
 import { disposeRtcNode, type RtcNodeViewer } from '../support/rtc-node-viewer.ts';
-import { startSimpleWhipClient, type SimpleWhipClient } from '../support/simple-whip-client.ts';
+import { startSimpleWhipClient } from '../support/simple-whip-client.ts';
 import { startTurnOverTcp } from '../support/turn-server.ts';
+import type { WhipProcess } from '../support/whip-process.ts';
 import { openWhipPage, serveWhipPage, type WhipResource } from '../support/whip-page.ts';
 import { startWhipStage, type WhipStage } from '../support/whip-stage.ts';
 
-// Peers too heavy for every run of the tests: Firefox, and Meetecho's simple-whip-client on GStreamer.
+// Peers too heavy for every run of the tests: Firefox, Meetecho's simple-whip-client on GStreamer, and aiortc.
 
 const CAMERA = { width: 640, height: 360, frameRate: 20 };
 
@@ -20,7 +22,7 @@ let firefox: TestBrowser;
 let stage: WhipStage;
 const pages: Page[] = [];
 const networks: LossyWhip[] = [];
-const clients: SimpleWhipClient[] = [];
+const clients: WhipProcess[] = [];
 
 beforeAll(async () => {
   firefox = await launchFirefox();
@@ -152,6 +154,18 @@ test(
     }
   },
 );
+
+test.each(['VP8', 'H264'] as const)('aiortc publishes %s', { timeout: 120_000 }, async (codec) => {
+  const viewer = await stage.viewer();
+  const client = startAiortcWhip({ url: stage.harness.whipUrl, token: STREAM_KEY, codec });
+  clients.push(client);
+  await Promise.race([expectFlashAndBeep(viewer), client.ended]);
+  const state = await stage.harness.stateThat(({ video }) => (video?.width ?? 0) > 0);
+  expect(state.video).toMatchObject({ mimeType: `video/${codec}`, width: 320, height: 240 });
+  await client.stop();
+  expect(client.output()).toMatch(/^201\n[^]*connected\n[^]*200\n/);
+  await stage.harness.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
+});
 
 async function joinFromFirefox(identity: string): Promise<LivekitPage> {
   const tab = await LivekitPage.open(firefox, stage.sfu);

@@ -1,7 +1,8 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { startWhipProcess, type WhipProcess } from './whip-process.ts';
 
 const CLIENT = '/usr/bin/whip-client';
 /**
@@ -27,22 +28,12 @@ const VIDEO = [
   'application/x-rtp,media=video,encoding-name=VP8,payload=96',
 ].join(' ! ');
 
-export type SimpleWhipClient = {
-  /** All it has printed. */
-  output(): string;
-  /** Rejects with what it printed when it ends before stop(). */
-  ended: Promise<void>;
-  /** As Ctrl+C: it deletes its session and ends. */
-  stop(): Promise<void>;
-  kill(): void;
-};
-
 /** Meetecho's simple-whip-client on GStreamer's webrtcbin, as Debian ships it: VP8 of 320 × 240 and Opus. */
 export function startSimpleWhipClient(options: {
   url: string;
   token: string;
   flags?: readonly string[];
-}): SimpleWhipClient {
+}): WhipProcess {
   if (!existsSync(CLIENT)) {
     throw new Error('no WHIP client: install the Debian packages simple-whip-client and tcc');
   }
@@ -53,42 +44,13 @@ export function startSimpleWhipClient(options: {
   if (built.status !== 0) {
     throw new Error(`tcc: ${built.error?.message ?? built.stderr.toString()}`);
   }
-  const child = spawn(
+  return startWhipProcess(
     CLIENT,
     [
       ...['--url', options.url, '--token', options.token, '--disable-colors', '--log-level', '7'],
       ...(options.flags ?? []),
       ...['--audio', AUDIO, '--video', VIDEO],
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, LD_LIBRARY_PATH: dir } },
+    { env: { LD_LIBRARY_PATH: dir }, onEnded: () => rmSync(dir, { recursive: true, force: true }) },
   );
-  let output = '';
-  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  let stopping = false;
-  const ended = new Promise<void>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code, signal) => {
-      rmSync(dir, { recursive: true, force: true });
-      if (stopping) {
-        resolve();
-      } else {
-        reject(new Error(`whip-client ended with ${code ?? signal}: ${output.slice(-4000)}`));
-      }
-    });
-  });
-  ended.catch(() => undefined);
-  return {
-    output: () => output,
-    ended,
-    async stop() {
-      stopping = true;
-      child.kill('SIGINT');
-      await ended;
-    },
-    kill() {
-      stopping = true;
-      child.kill('SIGKILL');
-    },
-  };
 }
