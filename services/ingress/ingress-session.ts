@@ -72,7 +72,10 @@ export class IngressSession implements MediaSink, RunningSession {
   readonly #slate: AwaySlate | undefined;
   readonly #refused = new RefusedTracks({
     onRefused: (kind, error) => {
-      this.#onRefused(kind, error);
+      if (!this.#stopping) {
+        this.#notices.trackRefused(kind, error);
+        this.#report.now();
+      }
     },
     onNothingLeft: (error) => void this.#finish(error.message, error),
   });
@@ -326,17 +329,6 @@ export class IngressSession implements MediaSink, RunningSession {
       } else {
         void this.#finish(messageOf(cause), error);
       }
-    }
-  }
-
-  /** The rest goes on; the state and the participant say what is missing. */
-  #onRefused(kind: 'audio' | 'video', error: ServiceError | undefined): void {
-    if (!this.#stopping) {
-      const reason = error?.message ?? '';
-      this.#logger.warn({ kind, reason }, reason === '' ? 'ingress track is back' : 'ingress track refused');
-      this.#state.setWarning('track', reason);
-      this.#room.setAttributes({ 'sluice.ingress.refused': reason });
-      this.#report.now();
     }
   }
 

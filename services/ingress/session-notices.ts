@@ -1,3 +1,4 @@
+import type { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { describeVerdict } from './publish/passthrough-decision.ts';
 import type { RoomPublisher } from './room-publisher.ts';
@@ -28,6 +29,15 @@ export class SessionNotices {
     media.events.on('slowKeyframes', ({ intervalS }) => {
       this.#onSlowKeyframes(intervalS);
     });
+  }
+
+  /** The rest goes on; the state and the participant say what is missing, or that it is back. */
+  trackRefused(kind: 'audio' | 'video', error: ServiceError | undefined): void {
+    const { room, state, logger } = this.#options;
+    const reason = error?.message ?? '';
+    logger.warn({ kind, reason }, error === undefined ? 'ingress track is back' : 'ingress track refused');
+    state.setWarning('track', reason);
+    room.setAttributes({ 'sluice.ingress.refused': reason });
   }
 
   /** Another encoder, or the same again: it may be set up better. */
