@@ -217,7 +217,10 @@ describe('an encoder that keeps trying', () => {
       ingress = await startIngress();
       await publishing(ingressId, first.state?.resourceId);
       await participant('killed', sid);
-      await seesOn(viewer);
+      // Who was there before sees it again, and so does somebody new.
+      const seen = viewer.frames.length;
+      await viewer.until(() => viewer.frames.length > seen + FPS);
+      await watch('killed');
     } finally {
       await encoder.stop();
     }
