@@ -12,6 +12,7 @@ export type IdPrefix =
   | 'EG_' // egress
   | 'EGH_' // egress handler process
   | 'RT_' // RTMP ingress session
+  | 'SR_' // SRT ingress session
   | 'WH_' // WHIP ingress session
   | 'UR_' // URL ingress session
   | 'EV_' // webhook event

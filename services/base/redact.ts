@@ -6,7 +6,7 @@ const REDACTED = '[redacted]';
 
 /** Field names whose value is always secret, matched case-insensitively. */
 const SECRET_FIELD =
-  /^(access_?token|authorization|token|secret|api_?secret|access_?key|secret_?key|session_?token|stream_?key|password|credentials|account_?key|signing_?key|join_request|ice_?pwd)$/i;
+  /^(access_?token|authorization|token|secret|api_?secret|access_?key|secret_?key|session_?token|stream_?key|password|(?:srt_)?passphrase|credentials|account_?key|signing_?key|join_request|ice_?pwd)$/i;
 
 const JWT = /\beyJ[\w-]+\.[\w-]+\.[\w-]*/g;
 const URL_CREDENTIALS = /\b([a-z][a-z0-9+.-]*:\/\/)[^/\s:@]*:[^/\s@]*@/gi;

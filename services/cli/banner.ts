@@ -25,7 +25,7 @@ export function banner({ sluice, ingress, devKeys, limits }: BannerOptions): str
           `    Server       ${ingress.url}`,
           `    Stream key   ${ingress.streamKey}   → room "${ingress.roomName}"`,
         ]),
-    ...rtmpsLine(urls),
+    ...otherPushLines(urls),
     `  WHIP           ${urls.whip}  (bearer token: the stream key of a WHIP endpoint)`,
     `  Recordings     ${recordingsDir}`,
     ...limits.map((limit) => `  Limit          ${limit}`),
@@ -43,8 +43,11 @@ export function banner({ sluice, ingress, devKeys, limits }: BannerOptions): str
   return `${lines.join('\n')}\n`;
 }
 
-function rtmpsLine(urls: RunningSluice['urls']): string[] {
-  return urls.rtmps === '' ? [] : [`  RTMPS          ${urls.rtmps}`];
+function otherPushLines({ rtmps, srt }: RunningSluice['urls']): string[] {
+  return [
+    ...(rtmps === '' ? [] : [`  RTMPS          ${rtmps}`]),
+    ...(srt === '' ? [] : [`  SRT            ${srt}?streamid=<stream key of an RTMP endpoint>`]),
+  ];
 }
 
 /** What an operator needs to know of a worker: where it can be asked how it is. */
@@ -60,7 +63,7 @@ export function workerBanner(options: {
     `  Health         http://localhost:${ports.health}/  (healthz, readyz, status, metrics)`,
     `  Server         ${urls.ws}`,
     ...(role === 'ingress'
-      ? [`  RTMP           ${urls.rtmp}`, ...rtmpsLine(urls), `  WHIP           ${urls.whip}`]
+      ? [`  RTMP           ${urls.rtmp}`, ...otherPushLines(urls), `  WHIP           ${urls.whip}`]
       : [`  Recordings     ${recordingsDir}`]),
     ...options.limits.map((limit) => `  Limit          ${limit}`),
     '',

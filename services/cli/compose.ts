@@ -20,6 +20,7 @@ import { openBackbone, type Backbone } from './backbone.ts';
 import { startEgressPart } from './egress-part.ts';
 import { PartList } from './part-list.ts';
 import { rtmpsOptions, rtmpsUrl } from './rtmps.ts';
+import { srtOptions, srtUrl } from './srt.ts';
 import { urlInputOptions } from './url-input.ts';
 import { partsOf, type Role } from './roles.ts';
 import { startServerPart } from './server-part.ts';
@@ -47,12 +48,13 @@ export type RunningSluice = {
     health: number;
     rtmp: number;
     rtmps: number;
+    srt: number;
     whip: number;
     rtcUdp: number;
     rtcTcp: number;
   };
   /** '' = not served. */
-  urls: { api: string; ws: string; rtmp: string; rtmps: string; whip: string };
+  urls: { api: string; ws: string; rtmp: string; rtmps: string; srt: string; whip: string };
   recordingsDir: string;
   ingressStore: IngressStore;
   /** Takes nothing new and waits until running sessions and recordings have ended by themselves. */
@@ -72,8 +74,8 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
   const recordingsDir = path.resolve(config.recordings_dir);
   const metrics = createMetrics({ nodeId });
   const parts = new PartList(logger);
-  const ports = { http: 0, health: 0, rtmp: 0, rtmps: 0, whip: 0, rtcUdp: 0, rtcTcp: 0 };
-  const urls = { api: '', ws: config.ws_url ?? '', rtmp: '', rtmps: '', whip: '' };
+  const ports = { http: 0, health: 0, rtmp: 0, rtmps: 0, srt: 0, whip: 0, rtcUdp: 0, rtcTcp: 0 };
+  const urls = { api: '', ws: config.ws_url ?? '', rtmp: '', rtmps: '', srt: '', whip: '' };
   const host = publicHost(config);
   let backbone: Backbone | undefined;
   let ingress: Ingress | undefined;
@@ -91,6 +93,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
       health: ports.health,
       rtmp: ports.rtmp,
       rtmps: ports.rtmps,
+      srt: ports.srt,
       whip: ports.whip,
       rtc_udp: ports.rtcUdp,
       rtc_tcp: ports.rtcTcp,
@@ -153,6 +156,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
             slates: { files: config.ingress.slates, byDefault: config.ingress.slate },
           },
           ...(await rtmpsOptions(config)),
+          srt: srtOptions(config, options.tools),
           url: await urlInputOptions(config),
           ffprobePath: options.tools.ffprobePath,
           cpuCost: ingressCpuCost(config),
@@ -168,6 +172,8 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
       urls.rtmp = config.ingress.rtmp_base_url ?? `rtmp://${host}:${ports.rtmp}/live`;
       ports.rtmps = ingress.rtmpsPort;
       urls.rtmps = rtmpsUrl(config, host, ports.rtmps);
+      ports.srt = ingress.srtPort;
+      urls.srt = srtUrl(config, host, ports.srt);
       ports.whip = ingress.whipPort;
       urls.whip = config.ingress.whip_base_url ?? `http://${host}:${ports.whip}/w`;
       observeIngress(metrics, ingress);
@@ -216,6 +222,7 @@ function ingressCpuCost({ ingress: { cpu_cost: cost } }: Config): IngressCpuCost
   return {
     rtmp: cost.rtmp,
     rtmpTranscoding: cost.rtmp_transcoding,
+    srt: cost.srt,
     whip: cost.whip,
     whipBypassTranscoding: cost.whip_bypass_transcoding,
     url: cost.url,

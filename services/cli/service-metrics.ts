@@ -19,6 +19,7 @@ export function observeRooms(metrics: Metrics, bus: Bus): void {
 const REQUESTS: Readonly<Record<IngressWork, { type: string; transcoding: 'true' | 'false' }>> = {
   rtmp: { type: 'rtmp', transcoding: 'false' },
   rtmpTranscoding: { type: 'rtmp', transcoding: 'true' },
+  srt: { type: 'srt', transcoding: 'false' },
   whip: { type: 'whip', transcoding: 'true' },
   whipBypassTranscoding: { type: 'whip', transcoding: 'false' },
   url: { type: 'url', transcoding: 'true' },
@@ -55,7 +56,7 @@ export function observeIngress(metrics: Metrics, ingress: ObservedIngress): void
 }
 
 /** Counts every attempt to publish under LiveKit's name. */
-export function countPublishing(metrics: Metrics): (type: 'rtmp' | 'whip', status: string) => void {
+export function countPublishing(metrics: Metrics): (type: 'rtmp' | 'srt' | 'whip', status: string) => void {
   const counter = metrics.counter('livekit_ingress_publish_status', 'Attempts to publish.', [
     'type',
     'status',
@@ -80,7 +81,12 @@ export function observePacketLatency(metrics: Metrics): OnPacketLatency {
     audio: histogram.labels({ track: 'audio', ingress_type: input }),
     video: histogram.labels({ track: 'video', ingress_type: input }),
   });
-  const series = { rtmp: seriesOf('rtmp'), whip: seriesOf('whip'), url: seriesOf('url') };
+  const series = {
+    rtmp: seriesOf('rtmp'),
+    srt: seriesOf('srt'),
+    whip: seriesOf('whip'),
+    url: seriesOf('url'),
+  };
   return (input, track, latencyUs) => {
     series[input][track].observe(Math.max(0, latencyUs) / 1e6);
   };

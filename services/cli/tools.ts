@@ -12,6 +12,8 @@ export type Tools = {
   ffprobePath: string | undefined;
   /** undefined: room composites are refused, everything else works. */
   chromiumPath: string | undefined;
+  /** Whether ffmpeg can speak SRT. */
+  canSrt: boolean;
   /** For people and `GET /status`. */
   summary: { ffmpeg: string; ffprobe: string; chromium: string; limits: readonly string[] };
 };
@@ -25,6 +27,7 @@ const NO_TOOLS: Tools = {
   ffmpegPath: '',
   ffprobePath: undefined,
   chromiumPath: undefined,
+  canSrt: false,
   summary: { ffmpeg: 'not needed', ffprobe: 'not needed', chromium: 'not needed', limits: [] },
 };
 
@@ -68,6 +71,7 @@ export async function findTools(
     ffmpegPath: ffmpeg.path,
     ffprobePath: ffprobe?.path,
     chromiumPath: usableChromium,
+    canSrt: capabilities.outputProtocols.has('srt'),
     summary: {
       ffmpeg: capabilities.version,
       ffprobe: ffprobe === undefined ? 'not found' : 'found',

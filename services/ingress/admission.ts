@@ -1,18 +1,19 @@
 import { ServiceError } from '../base/errors.ts';
 
 /** What a session does with its media, as far as it costs CPU time. */
-export type IngressWork = 'rtmp' | 'rtmpTranscoding' | 'whip' | 'whipBypassTranscoding' | 'url';
+export type IngressWork = 'rtmp' | 'rtmpTranscoding' | 'srt' | 'whip' | 'whipBypassTranscoding' | 'url';
 
-/** Cores one session of each kind reserves; LiveKit's names, but for RTMP that passes through, which LiveKit has not. */
+/** Cores one session of each kind reserves; LiveKit's names, but for SRT and for RTMP that passes through, which it has not. */
 export type IngressCpuCost = Readonly<Record<IngressWork, number>>;
 
 /**
- * What passes through: measured (docs/measured.md), rounded up. What transcodes (1080p30 H.264 in, 720p30 out) and URLs:
- * estimates.
+ * What passes through: measured (docs/measured.md), rounded up. What transcodes (1080p30 H.264 in, 720p30 out), URLs and
+ * SRT: estimates.
  */
 export const DEFAULT_INGRESS_CPU_COST: IngressCpuCost = {
   rtmp: 0.04,
   rtmpTranscoding: 0.6,
+  srt: 0.1,
   whip: 0.6,
   whipBypassTranscoding: 0.04,
   url: 0.1,

@@ -19,8 +19,9 @@ import { lookUpStreamKey } from './key-lookup.ts';
 import { latencyOf, type OnPacketLatency } from './packet-latency.ts';
 import type { RoomAccess } from './room-publisher.ts';
 import { RTMP_SESSION_POLICY, type RtmpSessionPolicy } from './rtmp-session-policy.ts';
-import type { EncoderConnection, MediaSink, PublishRequest } from './servers/publisher-types.ts';
-import type { RtmpLimits } from './servers/rtmp-limits.ts';
+import { AddressLimiter } from './servers/address-limiter.ts';
+import type { EncoderConnection, PublishRequest } from './servers/publisher-types.ts';
+import { RTMP_LIMITS, type RtmpLimits } from './servers/rtmp-limits.ts';
 import { startRtmpListeners } from './servers/rtmp-listeners.ts';
 import type { WhipLimits } from './servers/whip-limits.ts';
 import { startWhipServer } from './servers/whip-server.ts';
@@ -28,6 +29,9 @@ import type { WhipAnswer, WhipPublished, WhipPublishRequest } from './servers/wh
 import { SessionRegistry } from './session-registry.ts';
 import type { SlateSettings } from './slate/slate-choice.ts';
 import { checkSlates, SlateFilms } from './slate/slate-film.ts';
+import type { SrtPublication } from './srt/srt-connection.ts';
+import type { SrtLimits } from './srt/srt-limits.ts';
+import { startSrtServer } from './srt/srt-server.ts';
 import { serveUrlIngress } from './url/url-ingress.ts';
 import type { UrlPolicyOptions } from './url/url-policy.ts';
 import { WhipIngressSession } from './whip-session.ts';
@@ -48,6 +52,8 @@ export type IngressOptions = {
     /** Shown while an encoder is away. */
     slates?: SlateSettings;
   };
+  /** Undefined: no SRT. Publishers share keys, policy and slates with RTMP. `passphrase` '' = none may encrypt. */
+  srt?: { port: number; bindAddress: string; passphrase: string; limits?: Partial<SrtLimits> } | undefined;
   /** Undefined: no RTMPS. Certificate chain and private key, PEM; the limits are those of `rtmp`. */
   rtmps?: { port: number; bindAddress: string; cert: string; key: string };
   whip: { port: number; bindAddress: string; limits?: Partial<WhipLimits> };
@@ -58,7 +64,7 @@ export type IngressOptions = {
   maxCpuUtilization?: number;
   cores?: number;
   /** How every attempt to publish went: success, 4xx (the encoder's fault) or 5xx. */
-  onPublishResult?: (type: 'rtmp' | 'whip', status: 'success' | '4xx' | '5xx') => void;
+  onPublishResult?: (type: 'rtmp' | 'srt' | 'whip', status: 'success' | '4xx' | '5xx') => void;
   onPacketLatency?: OnPacketLatency;
   room: RoomAccess;
   ffmpegPath: string;
@@ -74,6 +80,8 @@ export type Ingress = {
   readonly rtmpPort: number;
   /** 0 = RTMPS is off. */
   readonly rtmpsPort: number;
+  /** 0 = SRT is off. */
+  readonly srtPort: number;
   readonly whipPort: number;
   /** Ids of the endpoints with a running session. */
   activeIngressIds(): string[];
@@ -107,7 +115,7 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
     await checkSlates(slates.settings);
   }
   const connectRoom = options.connectRoom ?? clientFor(options.localMedia);
-  const counted = async <T>(type: 'rtmp' | 'whip', attempt: Promise<T>): Promise<T> => {
+  const counted = async <T>(type: 'rtmp' | 'srt' | 'whip', attempt: Promise<T>): Promise<T> => {
     try {
       const accepted = await attempt;
       options.onPublishResult?.(type, 'success');
@@ -118,25 +126,41 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
     }
   };
   const stopServing = await serveUrlIngress(options, sessions, connectRoom);
+  const limiter = new AddressLimiter({ ...RTMP_LIMITS, ...options.rtmp.limits });
+  const accept = async (
+    kind: 'rtmp' | 'srt',
+    request: PublishRequest,
+    encoder: EncoderConnection,
+  ): Promise<SrtPublication> => {
+    const pushed = { ...options, connectRoom, slates, admission, kind };
+    return counted(kind, acceptPushed(pushed, sessions, request, encoder));
+  };
   const rtmp = await startRtmpListeners({
-    rtmp: options.rtmp,
-    rtmps: options.rtmps,
-    logger,
-    onPublish: (request, encoder) =>
-      counted('rtmp', acceptRtmp({ ...options, connectRoom, slates, admission }, sessions, request, encoder)),
+    ...{ rtmp: options.rtmp, rtmps: options.rtmps, limiter, logger },
+    onPublish: async (request, encoder) => (await accept('rtmp', request, encoder)).sink,
   });
+  const srt =
+    options.srt &&
+    (await startSrtServer({
+      ...{ ...options.srt, limiter, logger, ffmpegPath: options.ffmpegPath },
+      onPublish: (request, encoder) => accept('srt', request, encoder),
+    }).catch(async (error: unknown) => {
+      await rtmp.close('start failed');
+      throw error;
+    }));
   const whip = await startWhipServer({
     ...options.whip,
     logger,
     onPublish: (request) => counted('whip', acceptWhip({ ...options, connectRoom }, sessions, request)),
     onIceServers: (streamKey) => whipIceServers(options, streamKey),
   }).catch(async (error: unknown) => {
-    await rtmp.close('start failed');
+    await Promise.all([rtmp.close('start failed'), srt?.close('start failed')]);
     throw error;
   });
   return {
     rtmpPort: rtmp.rtmpPort,
     rtmpsPort: rtmp.rtmpsPort,
+    srtPort: srt?.port ?? 0,
     whipPort: whip.port,
     activeIngressIds: () => sessions.activeIngressIds(),
     work: () => admission.work(),
@@ -150,14 +174,15 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
     async close(cause) {
       await stopServing();
       await sessions.close(cause);
-      await Promise.all([rtmp.close(cause), whip.close(cause)]);
+      await Promise.all([rtmp.close(cause), srt?.close(cause), whip.close(cause)]);
     },
   };
 }
 
 /** @throws ServiceError not_found for wrong and disabled keys alike, already_exists while another encoder publishes. */
-async function acceptRtmp(
+async function acceptPushed(
   options: IngressOptions & {
+    kind: 'rtmp' | 'srt';
     connectRoom: ConnectRoom;
     slates: IngressSessionOptions['slates'];
     admission: IngressAdmission;
@@ -165,30 +190,30 @@ async function acceptRtmp(
   sessions: SessionRegistry,
   { streamKey }: PublishRequest,
   encoder: EncoderConnection,
-): Promise<MediaSink> {
-  const { bus, logger, room, ffmpegPath, connectRoom, slates } = options;
+): Promise<SrtPublication> {
+  const { bus, logger, room, ffmpegPath, connectRoom, slates, kind } = options;
   const info = await lookUpStreamKey(options, streamKey, IngressInput.RTMP_INPUT).catch((error: unknown) => {
     const disabled = error instanceof ServiceError && error.code === 'permission_denied';
     throw disabled ? new ServiceError('not_found', 'stream key is not valid') : error;
   });
   const running = sessions.find(info.ingressId);
   if (running instanceof IngressSession && running.takesNext && !sessions.isClosed) {
-    return running.accept(encoder);
+    return { sink: running.accept(encoder), settings: ingressSettings(info) };
   }
-  const session = await sessions.run(info, 'RT_', async () => {
+  const session = await sessions.run(info, kind === 'srt' ? 'SR_' : 'RT_', async () => {
     const starting = new IngressSession({
       ...{ bus, logger, room, ffmpegPath, connectRoom, info, encoder },
       ...(slates === undefined ? {} : { slates }),
       onTranscoding: () => options.admission.change(info.ingressId, 'rtmpTranscoding'),
       ...latencyOf(options),
-      kind: 'rtmp',
+      kind,
       policy: { ...RTMP_SESSION_POLICY, ...options.rtmp.policy },
       isDraining: () => sessions.isClosed,
     });
     await starting.start();
     return starting;
   });
-  return session.accept(encoder);
+  return { sink: session.accept(encoder), settings: ingressSettings(info) };
 }
 
 /** @throws ServiceError as lookUpStreamKey, already_exists while another encoder publishes, and what the room says. */

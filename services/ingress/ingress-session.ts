@@ -41,14 +41,14 @@ export type IngressSessionOptions = {
   /** The encoder's picture is transcoded from now on. */
   onTranscoding?: () => void;
   onLatency?: OnPacketLatency;
-  /** RTMP endpoints wait for the next encoder; a URL is played once. */
-  kind: 'rtmp' | 'url';
+  /** How it began; endpoints that are pushed to wait for the next encoder, a URL is played once. */
+  kind: 'rtmp' | 'srt' | 'url';
   /** A URL that is not paced here. */
   isLive?: boolean;
 };
 
-const RESOURCE_PREFIX = { rtmp: 'RT_', url: 'UR_' } as const;
-const STATUS_AT_END = { rtmp: 'inactive', url: 'complete' } as const;
+const RESOURCE_PREFIX = { rtmp: 'RT_', srt: 'SR_', url: 'UR_' } as const;
+const STATUS_AT_END = { rtmp: 'inactive', srt: 'inactive', url: 'complete' } as const;
 
 /** One encoder that publishes to one endpoint, from the accepted key to the participant's leaving. */
 export class IngressSession implements MediaSink, RunningSession {
@@ -100,7 +100,7 @@ export class IngressSession implements MediaSink, RunningSession {
     this.#state = new StateReporter(options.bus, info, resourceId, logger, () => {
       void this.stop('ingress deleted');
     });
-    const isLive = options.kind === 'rtmp' || options.isLive === true;
+    const isLive = options.kind !== 'url' || options.isLive === true;
     this.#media = new SessionMedia({
       ...{ settings, ffmpegPath, logger },
       // A recording is read at its own pace.

@@ -1,4 +1,4 @@
-export type IngressKind = 'rtmp' | 'whip' | 'url';
+export type IngressKind = 'rtmp' | 'srt' | 'whip' | 'url';
 
 /**
  * Told of every packet that leaves for its room: how much later that is than its time on the session clock, which its

@@ -20,7 +20,7 @@ export type RunningSession = {
 /** How long an encoder that reconnects waits for its previous session to leave the room. */
 const HANDOVER_TIMEOUT_MS = 5_000;
 
-type ResourcePrefix = 'RT_' | 'WH_' | 'UR_';
+type ResourcePrefix = 'RT_' | 'SR_' | 'WH_' | 'UR_';
 
 /** The sessions of this node, one for an endpoint at most. */
 export class SessionRegistry {
@@ -129,6 +129,8 @@ function workOf(info: IngressInfo, resourcePrefix: ResourcePrefix): IngressWork 
   switch (resourcePrefix) {
     case 'RT_':
       return 'rtmp';
+    case 'SR_':
+      return 'srt';
     case 'UR_':
       return 'url';
     case 'WH_':

@@ -125,6 +125,7 @@ export type IngressRow = { title: string; passthrough?: Proof; transcode?: Proof
 const whipEncoders = 'test/interop/whip-encoders.test.ts';
 const whipTranscode = 'test/interop/whip-transcode.test.ts';
 const rtmpLayers = 'test/interop/rtmp-layers.test.ts';
+const srtListener = 'test/interop/srt-listener.test.ts';
 const urlLive = 'test/interop/url-live.test.ts';
 const enhanced: Proof = {
   file: 'test/interop/rtmp-enhanced.test.ts',
@@ -149,6 +150,14 @@ export const INGRESS: readonly IngressRow[] = [
     },
   },
   { title: 'Enhanced RTMP (VP8, VP9, AV1; HEVC)', passthrough: enhanced, transcode: enhanced },
+  {
+    title: 'SRT (listener)',
+    passthrough: {
+      file: srtListener,
+      test: 'ffmpeg: every picture in order, sound in step, states as for RTMP',
+    },
+    transcode: { file: srtListener, test: 'B-frames are transcoded away, in order' },
+  },
   {
     title: 'RTMP in layers (multitrack; simulcast)',
     passthrough: { file: rtmpLayers, test: 'the video tracks of a multitrack encoder are layers' },
@@ -218,7 +227,15 @@ export const INGRESS: readonly IngressRow[] = [
     passthrough: { file: urlLive, test: 'RTSP from GStreamer, media on the same connection' },
   },
   {
+    title: 'URL, rtsps',
+    passthrough: { file: urlLive, test: 'RTSPS: plays with the authority of the configuration' },
+  },
+  {
     title: 'URL, rtmp (pulled)',
     passthrough: { file: urlLive, test: 'RTMP from nginx, without ffmpeg' },
+  },
+  {
+    title: 'URL, rtmps (pulled)',
+    passthrough: { file: urlLive, test: 'RTMPS: plays with the authority of the configuration' },
   },
 ];

@@ -23,6 +23,8 @@ export type IngressHarness = {
   url: string;
   /** http://…/w, without the key. */
   whipUrl: string;
+  /** srt://… with the key of the endpoint IN_test. */
+  srtUrl: string;
   /** Every state that was reported, oldest first. */
   states: IngressState[];
   /** Resolves with the first reported state, past or future, that satisfies the condition. */
@@ -42,6 +44,8 @@ export type IngressHarnessOptions = {
   onPacketLatency?: NonNullable<IngressOptions['onPacketLatency']>;
   /** Serves RTMPS too. */
   rtmps?: { cert: string; key: string };
+  /** Serves SRT too. */
+  srt?: Partial<NonNullable<IngressOptions['srt']>>;
   whipLimits?: NonNullable<IngressOptions['whip']['limits']>;
   url?: Partial<IngressOptions['url']>;
   /** The real room client against a real SFU instead of the fake room. */
@@ -105,6 +109,7 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
     ...(options.rtmps === undefined
       ? {}
       : { rtmps: { port: 0, bindAddress: '127.0.0.1', ...options.rtmps } }),
+    srt: options.srt && { port: 0, bindAddress: '127.0.0.1', passphrase: '', ...options.srt },
     whip: {
       port: 0,
       bindAddress: '127.0.0.1',
@@ -131,6 +136,7 @@ export async function startIngressHarness(options: IngressHarnessOptions = {}): 
     room,
     url: `rtmp://127.0.0.1:${ingress.rtmpPort}/live/${STREAM_KEY}`,
     whipUrl: `http://127.0.0.1:${ingress.whipPort}/w`,
+    srtUrl: `srt://127.0.0.1:${ingress.srtPort}?streamid=${STREAM_KEY}`,
     states,
     stateThat: (condition) =>
       new Promise((resolve) => {

@@ -22,6 +22,7 @@ const RECIPES = {
   'clip.ogg': ['-c:v', 'libtheora', '-q:v', '8', '-c:a', 'libvorbis', '-f', 'ogg'],
   'clip.mp3': ['-vn', '-c:a', 'libmp3lame', '-b:a', '128k'],
   'clip.m4a': ['-vn', ...AAC],
+  'reordered.ts': [...B_FRAMES, ...AAC, '-f', 'mpegts'],
   'clip.ts': [...H264, ...AAC, '-f', 'mpegts'],
   'hevc.mkv': ['-c:v', 'libx265', '-preset', 'ultrafast', '-x265-params', 'log-level=error', ...AAC],
 } as const;

@@ -8,6 +8,8 @@ export type RtmpListenersOptions = {
   rtmp: { port: number; bindAddress: string; limits?: Partial<RtmpLimits> };
   /** Undefined: no RTMPS. PEM texts; the limits are those of `rtmp`, counted over both. */
   rtmps: { port: number; bindAddress: string; cert: string; key: string } | undefined;
+  /** Counts together with other listeners; default: one of their own. */
+  limiter?: AddressLimiter;
   logger: Logger;
   onPublish: OnPublish;
 };
@@ -26,7 +28,7 @@ export type RtmpListeners = {
 export async function startRtmpListeners(options: RtmpListenersOptions): Promise<RtmpListeners> {
   const { logger, onPublish, rtmps } = options;
   const limits: RtmpLimits = { ...RTMP_LIMITS, ...options.rtmp.limits };
-  const shared = { logger, onPublish, limits, limiter: new AddressLimiter(limits) };
+  const shared = { logger, onPublish, limits, limiter: options.limiter ?? new AddressLimiter(limits) };
   const plain = await startRtmpServer({ ...options.rtmp, ...shared });
   if (rtmps === undefined) {
     return { ...plain, rtmpPort: plain.port, rtmpsPort: 0 };

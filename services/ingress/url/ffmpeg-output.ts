@@ -15,6 +15,8 @@ export type FfmpegOutputOptions = {
   onData?: (bytes: Buffer) => void;
   /** What it reads on stdin; default: nothing. */
   input?: AsyncIterable<Buffer>;
+  /** How the error begins; default: the URL cannot be played. */
+  whatFails?: string;
 };
 
 /** What the C library calls a connection that failed; ffmpeg reports it and ends as if all were well. */
@@ -26,7 +28,7 @@ const BROKEN =
  * @throws ServiceError unavailable, blaming the input: it stalled, broke off, or cannot be read.
  */
 export async function* ffmpegOutput(options: FfmpegOutputOptions): AsyncGenerator<Buffer, void> {
-  const { stallMs, signal, input, onData } = options;
+  const { stallMs, signal, input, onData, whatFails = 'the URL cannot be played' } = options;
   const ffmpeg = spawnFfmpeg({ ...options, ...(onData === undefined ? {} : { extraOutputs: 1 }) });
   if (onData !== undefined) {
     ffmpeg.outputs[1]?.on('data', onData).on('error', () => undefined);
@@ -61,7 +63,7 @@ export async function* ffmpegOutput(options: FfmpegOutputOptions): AsyncGenerato
     }
     const reason = failureOf(exit);
     if (reason !== undefined) {
-      throw failed(`the URL cannot be played: ${reason}`);
+      throw failed(`${whatFails}: ${reason}`);
     }
   } finally {
     await ffmpeg.kill(500);

@@ -26,58 +26,66 @@ export function isDeliverable({ codecId, channels }: MatroskaTrack): boolean {
   return VIDEO.has(codecId) || (AUDIO.has(codecId) && channels <= 2);
 }
 
+export type DeliveryTime = {
+  decodingMs: number;
+  /** From decoding to presentation; default: 0. */
+  compositionMs?: number;
+  /** On this machine's monotonic clock; default: now. */
+  arrivalUs?: number;
+};
+
 /** Hands packets to a session in the form an RTMP encoder would send them. */
 export class PacketDelivery {
   readonly #sink: MediaSink;
   /** By track number: what was told of it last. */
   readonly #configured = new Map<number, Buffer>();
-  #lastVideoMs = Number.NEGATIVE_INFINITY;
 
   constructor(sink: MediaSink) {
     this.#sink = sink;
   }
 
-  /** @param timeMs presentation time on a clock that goes on from round to round. */
-  deliver({ track, key, data }: MatroskaPacket, timeMs: number): void {
+  /** @param time its decoding time, on a clock that goes on from round to round. */
+  deliver({ track, key, data }: MatroskaPacket, time: DeliveryTime): void {
     if (track.kind === 'video') {
-      this.#video(track, key, data, timeMs);
+      this.#video(track, key, data, time);
     } else if (track.kind === 'audio') {
-      this.#audio(track, data, timeMs);
+      this.#audio(track, data, time);
     }
   }
 
-  #video(track: MatroskaTrack, key: boolean, data: Buffer, ptsMs: number): void {
+  #video(track: MatroskaTrack, key: boolean, data: Buffer, time: DeliveryTime): void {
+    const timeMs = unsigned(time.decodingMs);
+    const compositionMs = Math.round(time.compositionMs ?? 0);
     const codec = codecOf(VIDEO, track);
-    // Matroska tells presentation times only; decoding times rise, whatever the order of the pictures.
-    const dtsMs = Math.max(ptsMs, this.#lastVideoMs + 1);
-    this.#lastVideoMs = dtsMs;
-    const compositionMs = ptsMs - dtsMs;
     if (this.#isNew(track) && track.codecPrivate.length > 0) {
       const config = track.codecPrivate;
       this.#sink.video(
-        unsigned(dtsMs),
+        timeMs,
         codec === 'h264'
           ? Buffer.concat(flvVideoBody({ packet: 'config', data: config }))
           : enhancedVideoConfig(codec, config),
+        time.arrivalUs,
       );
     }
     this.#sink.video(
-      unsigned(dtsMs),
+      timeMs,
       codec === 'h264'
         ? Buffer.concat(flvVideoBody({ packet: 'frame', key, compositionMs, data }))
         : enhancedVideoFrame(codec, { key, compositionMs, data }),
+      time.arrivalUs,
     );
   }
 
-  #audio(track: MatroskaTrack, data: Buffer, timeMs: number): void {
+  #audio(track: MatroskaTrack, data: Buffer, { decodingMs, arrivalUs }: DeliveryTime): void {
+    const timeMs = unsigned(decodingMs);
     const body = (packet: 'config' | 'frame', bytes: Uint8Array): Buffer =>
       codecOf(AUDIO, track) === 'opus'
         ? opusBody(packet, bytes)
         : Buffer.concat(flvAudioBody({ packet, data: bytes }));
     if (this.#isNew(track)) {
-      this.#sink.audio(unsigned(timeMs), body('config', track.codecPrivate));
+      this.#sink.audio(timeMs, body('config', track.codecPrivate), arrivalUs);
     }
-    this.#sink.audio(unsigned(timeMs), body('frame', data));
+    this.#sink.audio(timeMs, body('frame', data), arrivalUs);
   }
 
   #isNew({ number, codecPrivate }: MatroskaTrack): boolean {

@@ -8,6 +8,8 @@ import type { IngressSettings } from '../../model/ingress.ts';
 import type { MediaSink, SourceDescription } from '../servers/publisher-types.ts';
 import { LiveClock } from './live-clock.ts';
 import { livePackets, packetsOf } from './matroska-packets.ts';
+import { DecodingTimes } from './decoding-times.ts';
+import { withArrival } from './live-start.ts';
 import { PacketDelivery } from './media-packet.ts';
 import type { OpenInput } from './open-input.ts';
 import { PlayoutClock } from './playout-clock.ts';
@@ -26,6 +28,8 @@ export type PlayInputOptions = {
   signal: AbortSignal;
   /** An input that sends nothing for so long has failed. */
   stallMs: number;
+  /** How the error of a live input begins; default: the URL cannot be played. */
+  whatFails?: string;
 };
 
 const PROBE_TIMEOUT_MS = 20_000;
@@ -55,7 +59,7 @@ export async function playRecording(input: OpenInput, options: PlayInputOptions)
   for await (const packet of readAhead(rounds(source, options))) {
     const dueUs = await clock.due(packet.ptsUs, signal);
     splices.reached(packet.ptsUs);
-    delivery.deliver(packet, dueUs / 1000);
+    delivery.deliver(packet, { decodingMs: dueUs / 1000 });
   }
   if (play.holdS > 0) {
     logger.info({ holdS: play.holdS }, 'URL input has ended, its last picture is held');
@@ -71,16 +75,23 @@ export async function playLive(
   const { settings, sink } = options;
   const clock = new LiveClock();
   const delivery = new PacketDelivery(sink);
+  const decodingTimes = new DecodingTimes();
   let arrivalUs = 0;
   /** The first packet behind a long silence: at the end of its input ffmpeg gives out what it still held. */
   let resumedUs = Number.NEGATIVE_INFINITY;
   try {
     const args = copyArgs(input.args(), settings, input.isSrt);
-    for await (const packet of livePackets(args, settings, { ...options, env: input.env })) {
-      const nowUs = monotonicUs();
-      resumedUs = arrivalUs > 0 && nowUs - arrivalUs > SRT_GOODBYE_US ? nowUs : resumedUs;
-      arrivalUs = nowUs;
-      delivery.deliver(packet, clock.at(packet.track.number, packet.ptsUs, arrivalUs) / 1000);
+    const packets = livePackets(args, settings, { ...options, env: input.env });
+    for await (const { packet, ...arrived } of withArrival(packets)) {
+      resumedUs =
+        arrivalUs > 0 && arrived.arrivalUs - arrivalUs > SRT_GOODBYE_US ? arrived.arrivalUs : resumedUs;
+      arrivalUs = arrived.arrivalUs;
+      const dtsUs = decodingTimes.next(packet);
+      delivery.deliver(packet, {
+        decodingMs: clock.at(packet.track.number, dtsUs, arrivalUs) / 1000,
+        compositionMs: (packet.ptsUs - dtsUs) / 1000,
+        arrivalUs,
+      });
     }
   } catch (error) {
     // A peer that says goodbye does so behind its last packet; one that vanished is noticed after five seconds.

@@ -113,7 +113,7 @@ export function readArgs(input: readonly string[], plan: ReadPlan, settings: Set
  */
 export function copyArgs(input: readonly string[], settings: Settings, isTs: boolean): string[] {
   return [
-    ...['-v', 'error', '-nostdin', '-analyzeduration', '2000000', '-fpsprobesize', '2', ...input],
+    ...['-v', 'error', '-nostdin', '-fpsprobesize', '2', ...(isTs ? TS_PROBE : LIVE_PROBE), ...input],
     ...['-map', '0:V:0?', '-c:v', 'copy', '-map', '0:a:0?', ...audioArgs(!isTs, settings)],
     ...MATROSKA_OUT,
   ];
@@ -149,6 +149,10 @@ function audioArgs(copies: boolean, { audio: { channels, bitrateKbps } }: Settin
         ...['-b:a', `${bitrateKbps}k`, '-frame_duration', '20'],
       ];
 }
+
+const LIVE_PROBE = ['-analyzeduration', '2000000'] as const;
+/** The first program is all: ffmpeg starts as soon as it knows that, at the latest behind a usual pair of key frames. */
+const TS_PROBE = ['-analyzeduration', '5000000', '-scan_all_pmts', '0'] as const;
 
 /** A cluster per block: nothing waits for more to come. */
 const MATROSKA_OUT = [

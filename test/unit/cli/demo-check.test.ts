@@ -12,6 +12,7 @@ const TOOLS: Tools = {
   ffmpegPath: FFMPEG,
   ffprobePath: process.env['FFPROBE_PATH'] ?? 'ffprobe',
   chromiumPath: undefined,
+  canSrt: true,
   summary: { ffmpeg: '', ffprobe: '', chromium: '', limits: [] },
 };
 const EXPECTED: Expectation = {

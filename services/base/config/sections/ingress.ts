@@ -24,19 +24,33 @@ export const ingressSchema = z.strictObject({
       'RTMPS address shown to encoders. Default: rtmps://<first reachable address>:<rtmps_port>/live.',
     )
     .meta({ example: 'rtmps://ingest.example.com/live' }),
+  srt_port: port
+    .optional()
+    .describe('UDP port of the SRT listener (0 = any free port). Default: no SRT.')
+    .meta({ example: 9000 }),
+  srt_passphrase: z
+    .string()
+    .regex(/^.{10,64}$|^$/, '10 to 64 characters')
+    .default('')
+    .describe('What all SRT publishers must encrypt with (10 to 64 characters); empty = none may encrypt.'),
+  srt_base_url: z
+    .url({ protocol: /^srt$/ })
+    .optional()
+    .describe('SRT address shown to encoders. Default: srt://<first reachable address>:<srt_port>.')
+    .meta({ example: 'srt://ingest.example.com:9000' }),
   reconnect_window: z
     .number()
     .min(0)
     .max(300)
     .default(10)
     .describe(
-      'Seconds a participant stays when its RTMP encoder is cut off: the encoder comes back to the same tracks. 0 = off.',
+      'Seconds a participant stays when its RTMP or SRT encoder is cut off: the encoder comes back to the same tracks. 0 = off.',
     ),
   duplicate_key: z
     .enum(['reject', 'replace', 'backup'])
     .default('reject')
     .describe(
-      'A second RTMP encoder with the same key is refused (reject), takes the place of the first (replace), ' +
+      'A second RTMP or SRT encoder with the same key is refused (reject), takes the place of the first (replace), ' +
         'or stands by and takes over within half a second when the first ends or stalls (backup).',
     ),
   cpu_cost: z
@@ -47,6 +61,7 @@ export const ingressSchema = z.strictObject({
         .default(0.04)
         .describe('Cores one RTMP stream that passes through reserves.'),
       rtmp_transcoding: z.number().positive().default(0.6).describe('Cores one that is transcoded reserves.'),
+      srt: z.number().positive().default(0.1).describe('Cores one SRT publisher reserves.'),
       whip: z.number().positive().default(0.6).describe('Cores one WHIP stream that is transcoded reserves.'),
       whip_bypass_transcoding: z
         .number()
