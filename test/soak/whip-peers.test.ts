@@ -167,6 +167,26 @@ test.each(['VP8', 'H264'] as const)('aiortc publishes %s', { timeout: 120_000 },
   await stage.harness.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
 });
 
+test(
+  'aiortc connects and is seen and heard when 10 of 100 datagrams are lost',
+  {
+    timeout: 120_000,
+  },
+  async () => {
+    for (const seed of [1, 2, 3]) {
+      const network = await startLossyWhip(stage.harness.whipUrl, 10, seed);
+      networks.push(network);
+      const viewer = await stage.viewer(`viewer ${seed}`);
+      const client = startAiortcWhip({ url: network.whipUrl, token: STREAM_KEY, codec: 'VP8' });
+      clients.push(client);
+      await Promise.race([expectFlashAndBeep(viewer), client.ended]);
+      expect(network.lost).toBeGreaterThan(20);
+      await client.stop();
+      await stage.harness.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
+    }
+  },
+);
+
 async function joinFromFirefox(identity: string): Promise<LivekitPage> {
   const tab = await LivekitPage.open(firefox, stage.sfu);
   pages.push(tab.page);

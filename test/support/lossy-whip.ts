@@ -1,4 +1,4 @@
-import { createSocket, type Socket } from 'node:dgram';
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -28,24 +28,25 @@ export async function startLossyWhip(whipUrl: string, lossPercent: number, seed 
     return lost;
   };
   const front = createSocket('udp4');
-  const backs = new Map<number, Socket>();
+  /** Towards the services, one for every address of the encoder. */
+  const backs = new Map<string, Socket>();
   let mediaPort = 0;
-  front.on('message', (datagram, { port }) => {
-    if (!isLost()) {
-      const back = backs.get(port) ?? openBack(port);
-      back.send(datagram, mediaPort, '127.0.0.1');
-    }
-  });
-  const openBack = (clientPort: number): Socket => {
+  const openBack = (client: RemoteInfo): Socket => {
     const back = createSocket('udp4');
     back.on('message', (datagram) => {
       if (!isLost()) {
-        front.send(datagram, clientPort, '127.0.0.1');
+        front.send(datagram, client.port, client.address);
       }
     });
-    backs.set(clientPort, back);
+    backs.set(`${client.address}:${client.port}`, back);
     return back;
   };
+  front.on('message', (datagram, client) => {
+    if (!isLost()) {
+      const back = backs.get(`${client.address}:${client.port}`) ?? openBack(client);
+      back.send(datagram, mediaPort, '127.0.0.1');
+    }
+  });
   front.bind(0, '127.0.0.1');
   await once(front, 'listening');
   const relayPort = front.address().port;
