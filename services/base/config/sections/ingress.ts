@@ -60,15 +60,15 @@ export const ingressSchema = z.strictObject({
         .positive()
         .default(0.04)
         .describe('Cores one RTMP stream that passes through reserves.'),
-      rtmp_transcoding: z.number().positive().default(0.6).describe('Cores one that is transcoded reserves.'),
+      rtmp_transcoding: z.number().positive().default(0.7).describe('Cores one that is transcoded reserves.'),
       srt: z.number().positive().default(0.1).describe('Cores one SRT publisher reserves.'),
-      whip: z.number().positive().default(0.6).describe('Cores one WHIP stream that is transcoded reserves.'),
+      whip: z.number().positive().default(0.7).describe('Cores one WHIP stream that is transcoded reserves.'),
       whip_bypass_transcoding: z
         .number()
         .positive()
         .default(0.04)
         .describe('Cores one WHIP stream that passes through reserves.'),
-      url: z.number().positive().default(0.1).describe('Cores one URL input reserves.'),
+      url: z.number().positive().default(0.2).describe('Cores one URL input reserves.'),
     })
     .prefault({})
     .describe(
