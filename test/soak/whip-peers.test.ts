@@ -18,6 +18,9 @@ import { startWhipStage, type WhipStage } from '../support/whip-stage.ts';
 
 const CAMERA = { width: 640, height: 360, frameRate: 20 };
 
+/** libnice sends no UDP from the machine's own address to loopback; with candidates there alone it would take TCP. */
+const EVERY_ADDRESS = { udpPort: 0, bindAddress: '0.0.0.0', advertiseAddresses: [] };
+
 let firefox: TestBrowser;
 let stage: WhipStage;
 const pages: Page[] = [];
@@ -107,6 +110,8 @@ test.each([
   ['trickling its candidates', []],
   ['with all candidates in its offer', ['--no-trickle']],
 ])('simple-whip-client publishes, %s', { timeout: 120_000 }, async (_how, flags) => {
+  await stage.close();
+  stage = await startWhipStage({ sfuOptions: { rtc: EVERY_ADDRESS } });
   const viewer = await stage.viewer();
   const client = startSimpleWhipClient({ url: stage.harness.whipUrl, token: STREAM_KEY, flags });
   clients.push(client);
