@@ -171,6 +171,8 @@ export type PeerMedia = {
   /** A forwarder of someone else's publication to this peer; bind() starts it. */
   createForwarder(publication: Publication): Forwarder;
   removeForwarder(forwarder: Forwarder): void;
+  /** What is held back for a burst leaves now. */
+  flush(): void;
   /** Latest REMB or own estimate for sending to this peer, 0 = unknown. */
   readonly availableOutgoingKbps: number;
   stats(): {

@@ -284,6 +284,8 @@ export class ParticipantSession {
     this.#disconnectReason = reason;
     clearInterval(this.#tokenTimer);
     this.logger.info({ reason: DisconnectReason[reason], action }, 'participant left');
+    // A recorder that hears of the end stops listening: what waits for it goes first.
+    this.transport.media.flush();
     this.#link.end(reason, action);
     this.room.removed(this);
     this.publishing.endAll();

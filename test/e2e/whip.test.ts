@@ -7,7 +7,7 @@ import {
   type IngressInfo,
   type IngressState,
 } from 'livekit-server-sdk';
-import { IngressState_Status } from '@livekit/protocol';
+import { IngressState_Status, type ParticipantInfo } from '@livekit/protocol';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { ObsLikeEncoder } from '../support/obs-like-encoder.ts';
 import { until } from '../support/published-room.ts';
@@ -90,29 +90,37 @@ test("an endpoint made with LiveKit's SDK publishes, shows what it gets, and is 
   expect(sluice.log()).not.toContain(info.streamKey);
 });
 
-test('an update and a removal of the endpoint end the session that runs', async () => {
+test('a renamed endpoint keeps its encoder; one that moves and one that is removed let it go', async () => {
   const info = await create('whip-update');
   const publish = (): Promise<ObsLikeEncoder> =>
     ObsLikeEncoder.start({ url: `${sluice.whipUrl}/${info.streamKey}`, layers: LAYERS });
+  const participantsOf = (room: string): Promise<ParticipantInfo[]> =>
+    rooms.listParticipants(room).catch(() => []);
+  const named = (room: string, name: string): Promise<true> =>
+    until(10_000, 'the participant', async () =>
+      (await participantsOf(room)).some((each) => each.identity === 'obs' && each.name === name)
+        ? true
+        : undefined,
+    );
   encoder = await publish();
   await reach(info.ingressId, (state) => statusOf(state) === 'ENDPOINT_PUBLISHING');
-  const updated = await ingress.updateIngress(info.ingressId, {
+  const renamed = await ingress.updateIngress(info.ingressId, {
     name: 'renamed',
     participantName: 'Camera',
   });
-  expect(updated.name).toBe('renamed');
-  expect(statusOf(updated.state)).toBe('ENDPOINT_INACTIVE');
+  expect(renamed.name).toBe('renamed');
+  expect(statusOf(renamed.state)).toBe('ENDPOINT_PUBLISHING');
+  await named('whip-update', 'Camera');
+
+  const moved = await ingress.updateIngress(info.ingressId, { name: 'moved', roomName: 'whip-moved' });
+  expect(statusOf(moved.state)).toBe('ENDPOINT_INACTIVE');
   encoder.drop();
   encoder = await publish();
   await reach(info.ingressId, (state) => statusOf(state) !== 'ENDPOINT_INACTIVE');
-  const name = await until(10_000, 'the participant', async () => {
-    const participants = await rooms.listParticipants('whip-update').catch(() => []);
-    return participants.find(({ identity }) => identity === 'obs')?.name;
-  });
-  expect(name).toBe('Camera');
+  await named('whip-moved', 'Camera');
   await ingress.deleteIngress(info.ingressId);
   await until(10_000, 'an empty room', async () =>
-    (await rooms.listParticipants('whip-update').catch(() => [])).length === 0 ? true : undefined,
+    (await participantsOf('whip-moved')).length === 0 ? true : undefined,
   );
   // Late by a moment is not wrong; twice is.
   expect((await fetch(encoder.location, { method: 'DELETE' })).status).toBe(200);

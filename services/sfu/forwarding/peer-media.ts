@@ -93,6 +93,10 @@ export class RtpPeerMedia implements PeerMedia, ForwarderOutlet {
     this.#forwarders.clear();
   }
 
+  flush(): void {
+    this.#batch?.flush();
+  }
+
   addPublication(options: PublicationOptions): Publication {
     this.removePublication(options.mid);
     const publication = new TrackPublication({

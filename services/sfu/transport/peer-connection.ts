@@ -271,9 +271,9 @@ export class PeerConnection implements PeerTransport {
 
   #release(): void {
     this.#closeInlet?.();
+    this.media.stop();
     this.#sctp?.stop();
     this.#dtls?.close();
-    this.media.stop();
   }
 
   #setState(state: PeerState): void {

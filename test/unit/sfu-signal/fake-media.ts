@@ -123,6 +123,10 @@ export class FakePeerMedia implements PeerMedia {
     return forwarder;
   }
 
+  flush(): void {
+    return undefined;
+  }
+
   removeForwarder(forwarder: Forwarder): void {
     for (const own of this.forwarders) {
       if (own.ssrc === forwarder.ssrc) {
