@@ -52,13 +52,16 @@ const SOAK_PACKAGES = [
   'tcc',
 ];
 
-/** These wait for time-outs more than they work, and do not care when: they run beside the pure tests. */
-const PATIENT_TESTS = [
-  'test/interop/whip-sessions.test.ts',
-  'test/interop/redis-faults.test.ts',
-  'test/e2e/bad-input.test.ts',
-  'test/e2e/redis-lost.test.ts',
-];
+/** These wait for time-outs more than they work, and do not care when. */
+const PATIENT_TESTS = {
+  besideChecks: [
+    'test/interop/whip-sessions.test.ts',
+    'test/interop/redis-faults.test.ts',
+    'test/e2e/bad-input.test.ts',
+    'test/e2e/redis-lost.test.ts',
+  ],
+  besideUnitTests: ['test/interop/stream-output.test.ts', 'test/interop/srt-listener.test.ts'],
+};
 const RUN_TIMEOUT_MS = 14 * 60_000;
 const SOAK_TIMEOUT_MS = 90 * 60_000;
 const CHECK_TIMEOUT_MS = 5 * 60_000;
@@ -105,16 +108,19 @@ async function runEverything() {
     total.failed += count.failed;
     total.skipped += count.skipped;
   };
+  const { besideChecks, besideUnitTests } = PATIENT_TESTS;
+  const first = runVitest(['interop', 'e2e'], { words: besideChecks });
   const lint = check('lint', ['node_modules/eslint/bin/eslint.js', '.']);
   add(await check('types (services, tests)', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']));
   add(await check('types (pages)', ['node_modules/typescript/bin/tsc', '-p', 'templates/tsconfig.json']));
   add(await check('format', ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level=warn', '.']));
   add(await lint);
-  const patient = runVitest(['interop', 'e2e'], { words: PATIENT_TESTS });
+  add(await first);
+  const second = runVitest(['interop', 'e2e'], { words: besideUnitTests });
   add(await runVitest(['unit', 'meta']));
-  add(await patient);
+  add(await second);
   // They watch media in real time and spend most of it waiting: two files run at once.
-  add(await runVitest(['interop', 'e2e'], { except: PATIENT_TESTS }));
+  add(await runVitest(['interop', 'e2e'], { except: [...besideChecks, ...besideUnitTests] }));
   return total;
 }
 

@@ -213,7 +213,8 @@ export class IngressSession implements MediaSink, RunningSession {
   }
 
   end(cause: string, failure?: Error): void {
-    void this.#finish(cause, failure);
+    // An encoder that was quick to leave never hears what it should have sent.
+    void this.#finish(cause, failure ?? this.#refused.nothingRead);
   }
 
   /** Drops the encoder; resolves to the final state. */

@@ -64,6 +64,11 @@ export class RefusedTracks {
     }
   }
 
+  /** Why nothing of what the encoder sent until now can be published. */
+  get nothingRead(): ServiceError | undefined {
+    return this.#taken.size === 0 ? [...this.#refused.values()].at(-1) : undefined;
+  }
+
   close(): void {
     this.#stopWaiting();
   }

@@ -7,7 +7,7 @@ import {
   type IngressInfo,
   type IngressState,
 } from 'livekit-server-sdk';
-import { IngressState_Status, type ParticipantInfo } from '@livekit/protocol';
+import { IngressState_Status } from '@livekit/protocol';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { ObsLikeEncoder } from '../support/obs-like-encoder.ts';
 import { until } from '../support/published-room.ts';
@@ -94,14 +94,11 @@ test('a renamed endpoint keeps its encoder; one that moves and one that is remov
   const info = await create('whip-update');
   const publish = (): Promise<ObsLikeEncoder> =>
     ObsLikeEncoder.start({ url: `${sluice.whipUrl}/${info.streamKey}`, layers: LAYERS });
-  const participantsOf = (room: string): Promise<ParticipantInfo[]> =>
-    rooms.listParticipants(room).catch(() => []);
   const named = (room: string, name: string): Promise<true> =>
-    until(10_000, 'the participant', async () =>
-      (await participantsOf(room)).some((each) => each.identity === 'obs' && each.name === name)
-        ? true
-        : undefined,
-    );
+    until(10_000, 'the participant', async () => {
+      const participants = await rooms.listParticipants(room).catch(() => []);
+      return participants.some((each) => each.identity === 'obs' && each.name === name) ? true : undefined;
+    });
   encoder = await publish();
   await reach(info.ingressId, (state) => statusOf(state) === 'ENDPOINT_PUBLISHING');
   const renamed = await ingress.updateIngress(info.ingressId, {
@@ -120,7 +117,7 @@ test('a renamed endpoint keeps its encoder; one that moves and one that is remov
   await named('whip-moved', 'Camera');
   await ingress.deleteIngress(info.ingressId);
   await until(10_000, 'an empty room', async () =>
-    (await participantsOf('whip-moved')).length === 0 ? true : undefined,
+    (await rooms.listParticipants('whip-moved').catch(() => [])).length === 0 ? true : undefined,
   );
   // Late by a moment is not wrong; twice is.
   expect((await fetch(encoder.location, { method: 'DELETE' })).status).toBe(200);
