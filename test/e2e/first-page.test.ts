@@ -38,7 +38,7 @@ describe('first page', () => {
     const sluice = await startSluiceProcess();
     cleanUps.push(() => sluice.cleanUp());
     const { read } = await open(sluice);
-    await expect.poll(() => read(TEXT), { timeout: 10_000 }).toContain('Sign in');
+    await expect.poll(() => read(TEXT), { timeout: 15_000 }).toContain('Sign in');
     expect(await read('document.getElementById("main").hidden')).toBe(true);
 
     const { stdout } = await promisify(execFile)(process.execPath, [PROGRAM, 'create-page-token'], {
@@ -47,7 +47,7 @@ describe('first page', () => {
     await read(
       `document.getElementById("token").value = ${JSON.stringify(stdout.trim())}; document.querySelector("#sign-in button").click()`,
     );
-    await expect.poll(() => read(TEXT), { timeout: 10_000 }).toContain('Stream into a room');
+    await expect.poll(() => read(TEXT), { timeout: 15_000 }).toContain('Stream into a room');
   });
 
   it(
@@ -59,14 +59,14 @@ describe('first page', () => {
       await mkdir(path.join(sluice.recordingsDir, 'monday'), { recursive: true });
       await copyFile(fixture, path.join(sluice.recordingsDir, 'monday', 'show.mp4'));
       const { read } = await open(sluice);
-      await expect.poll(() => read(TEXT), { timeout: 10_000 }).toContain('monday/show.mp4');
+      await expect.poll(() => read(TEXT), { timeout: 15_000 }).toContain('monday/show.mp4');
 
       await read(
         'document.getElementById("room").value = "studio"; document.querySelector("#new-ingress button").click()',
       );
       const keyOfStudio = `[...document.querySelectorAll("#ingress tbody tr")]
         .filter((row) => row.cells[0].innerText === "studio").map((row) => row.cells[2].innerText)[0]`;
-      await expect.poll(() => read(keyOfStudio), { timeout: 10_000 }).toMatch(/^\w{12,}$/);
+      await expect.poll(() => read(keyOfStudio), { timeout: 15_000 }).toMatch(/^\w{12,}$/);
       const push = pushFile(
         fixture,
         `rtmp://127.0.0.1:${sluice.rtmpPort}/live/${String(await read(keyOfStudio))}`,
@@ -75,12 +75,14 @@ describe('first page', () => {
       await expect
         .poll(() => read('document.getElementById("rooms").innerText'), { timeout: 20_000 })
         .toMatch(/studio[\s\S]*OBS[\s\S]*ingress[\s\S]*H264 1280×720/);
-      await expect.poll(() => read('document.getElementById("ingress").innerText')).toContain('live');
+      await expect
+        .poll(() => read('document.getElementById("ingress").innerText'), { timeout: 15_000 })
+        .toContain('live');
 
       await read('document.querySelector("#recordings button").click()');
       await read('document.getElementById("player-video").play()');
       await expect
-        .poll(() => read('document.getElementById("player-video").currentTime'), { timeout: 10_000 })
+        .poll(() => read('document.getElementById("player-video").currentTime'), { timeout: 15_000 })
         .toBeGreaterThan(0.3);
       expect(await read('document.getElementById("player-video").videoWidth')).toBe(1280);
       expect(await read('document.getElementById("problem").hidden')).toBe(true);

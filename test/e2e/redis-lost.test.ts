@@ -75,7 +75,7 @@ describe('Redis', () => {
     await delay(2_000);
 
     await redis?.kill();
-    await expect.poll(async () => (await fetch(`${apiUrl}/readyz`)).status, { timeout: 10_000 }).toBe(503);
+    await expect.poll(async () => (await fetch(`${apiUrl}/readyz`)).status, { timeout: 15_000 }).toBe(503);
     await expect(egress.listEgress({ egressId })).rejects.toMatchObject({
       code: 'unavailable',
       message: expect.stringMatching(/Redis/) as string,

@@ -83,7 +83,7 @@ describe('segments in S3', () => {
     });
     await session.prepare();
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     source.play(media);
     await expect
       .poll(() => record.snapshot().segmentResults[0]?.segmentCount, { timeout: 30_000 })

@@ -119,7 +119,7 @@ describe('Redis goes away in flight', () => {
     );
     await redis.restart();
     await expect
-      .poll(() => [server.state(), client.state()], { timeout: 10_000 })
+      .poll(() => [server.state(), client.state()], { timeout: 15_000 })
       .toEqual(['ready', 'ready']);
     // Either the server was back in time to hear it, or it says so.
     const outcome = await patient;
@@ -131,7 +131,7 @@ describe('Redis goes away in flight', () => {
       (await client.request(EgressHandler.stopEgress, { egressId: 'EG_1' }, { topic: 'EG_1' })).egressId,
     ).toBe('EG_1');
     await client.publish(DATA, { room: 'after' });
-    await expect.poll(() => heard).toEqual(['after']);
+    await expect.poll(() => heard, { timeout: 15_000 }).toEqual(['after']);
     expect(states).toEqual(['reconnecting', 'ready']);
   });
 
@@ -148,7 +148,7 @@ describe('Redis goes away in flight', () => {
     const asked = client.request(RoomInternal.listRooms, {}, { timeoutMs: 20_000 });
     await begun;
     await redis.restart();
-    await expect.poll(() => client.state(), { timeout: 10_000 }).toBe('ready');
+    await expect.poll(() => client.state(), { timeout: 15_000 }).toBe('ready');
     finish(new ListRoomsResponse({ rooms: [{ name: 'late' }] }));
     expect((await asked).rooms[0]?.name).toBe('late');
   });
@@ -175,7 +175,7 @@ describe('Redis goes away in flight', () => {
     if (!Array.isArray(outcome)) {
       expect(outcome).toMatchObject({ code: 'unavailable' });
     }
-    await expect.poll(() => bus.state(), { timeout: 10_000 }).toBe('ready');
+    await expect.poll(() => bus.state(), { timeout: 15_000 }).toBe('ready');
     expect(await stores.egressStore.list({})).toEqual([]);
   });
 

@@ -291,7 +291,7 @@ test('an encoder that is killed ends its session cleanly, and can come back at o
   await room.until(() => room.left.length === 2);
   expect(room.left[0]).toBe('encoder disconnected');
   expect(room.connections).toHaveLength(2);
-  await expect.poll(() => ingress.activeIngressIds()).toEqual([]);
+  await expect.poll(() => ingress.activeIngressIds(), { timeout: 15_000 }).toEqual([]);
 });
 
 test('removal from the room drops the encoder and says so', async () => {

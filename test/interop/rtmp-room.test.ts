@@ -95,7 +95,7 @@ test('the room shows an ingress participant with named tracks, and no one after 
     ]),
   );
   encoder.kill('SIGKILL');
-  await expect.poll(() => viewer.participant('obs'), { timeout: 5_000 }).toBeUndefined();
+  await expect.poll(() => viewer.participant('obs'), { timeout: 15_000 }).toBeUndefined();
 });
 
 test.each(['participant is removed', 'room is deleted'])(

@@ -56,7 +56,7 @@ test('while the encoder is away the slate is seen, also by those who come meanwh
   const before = viewer.frames.length;
   await viewer.until(() => viewer.frames.slice(before).filter((frame) => !isSlate(frame)).length >= 45);
   expect(isSlate(viewer.frames.at(-1) ?? expect.fail('no picture'))).toBe(false);
-  await expect.poll(() => stage.harness.states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
+  await expect.poll(() => stage.harness.states.at(-1)?.status, { timeout: 15_000 }).toBe(ENDPOINT_PUBLISHING);
   expect(new Set(viewer.frames.map(({ width, height }) => `${width}x${height}`))).toEqual(
     new Set(['320x180']),
   );

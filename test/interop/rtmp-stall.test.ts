@@ -79,7 +79,7 @@ test('an encoder that is killed and comes back within the window finds its parti
   const before = await publisher();
   expect(before.tracks).toHaveLength(2);
   first.kill('SIGKILL');
-  await expect.poll(() => stage.harness.states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  await expect.poll(() => stage.harness.states.at(-1)?.status, { timeout: 15_000 }).toBe(ENDPOINT_BUFFERING);
   expect(await publisher()).toEqual(before);
   const seen = viewer.frames.length;
   const heard = viewer.sound.length;
@@ -90,7 +90,7 @@ test('an encoder that is killed and comes back within the window finds its parti
       viewer.sound.slice(heard).some(({ beep }) => beep),
   );
   expect(await publisher()).toEqual(before);
-  await expect.poll(() => stage.harness.states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
+  await expect.poll(() => stage.harness.states.at(-1)?.status, { timeout: 15_000 }).toBe(ENDPOINT_PUBLISHING);
   expect(stage.harness.states.some(({ status }) => status === ENDPOINT_INACTIVE)).toBe(false);
 });
 

@@ -178,7 +178,7 @@ describe('track egress', () => {
       await to.unpublish();
     }
     // The service cleans up once the handler's process is gone, a moment after the job.
-    await expect.poll(() => readdir(node.tmpDir)).toEqual([]);
+    await expect.poll(() => readdir(node.tmpDir), { timeout: 15_000 }).toEqual([]);
   });
 
   it('ends by itself when the track is unpublished', async () => {

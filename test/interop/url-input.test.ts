@@ -126,7 +126,7 @@ describe('a URL', () => {
     expect(codes).toEqual([...codes].sort((a, b) => a - b));
     expect(onsets(frames.map(({ flash }) => flash))).toBeGreaterThanOrEqual(SECONDS - 3);
     expect(onsets(sound.map(({ beep }) => beep))).toBeGreaterThanOrEqual(SECONDS - 3);
-    await expect.poll(() => harness.ingress.activeIngressIds()).toEqual([]);
+    await expect.poll(() => harness.ingress.activeIngressIds(), { timeout: 15_000 }).toEqual([]);
   });
 
   it('may be a file below the folder the operator opened', async () => {
@@ -143,8 +143,8 @@ describe('a URL', () => {
     await play(`${webUrl}/clip.mp4`);
     await harness.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
     await harness.bus.request(IngressHandler.deleteIngress, { ingressId: 'IN_url' }, { topic: 'IN_url' });
-    await expect.poll(() => harness.ingress.activeIngressIds()).toEqual([]);
-    await expect.poll(() => viewer.participant('obs'), { timeout: 5_000 }).toBeUndefined();
+    await expect.poll(() => harness.ingress.activeIngressIds(), { timeout: 15_000 }).toEqual([]);
+    await expect.poll(() => viewer.participant('obs'), { timeout: 15_000 }).toBeUndefined();
   });
 });
 

@@ -107,7 +107,7 @@ test('all three layers of an OBS simulcast are taken, the first rid as the best'
       const layers = tracks.find(({ name }) => name === 'picture')?.codecs[0]?.layers ?? [];
       return layers.map(({ quality, width, height }) => ({ quality, width, height }));
     };
-    await expect.poll(layersOf, { timeout: 10_000 }).toEqual([
+    await expect.poll(layersOf, { timeout: 15_000 }).toEqual([
       { quality: VideoQuality.LOW, width: 160, height: 90 },
       { quality: VideoQuality.MEDIUM, width: 320, height: 180 },
       { quality: VideoQuality.HIGH, width: 640, height: 360 },

@@ -61,7 +61,7 @@ test("FFmpeg's WHIP muxer is seen and heard, flash and beep together", async () 
   await publisher.stop();
   const final = await stage.harness.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
   expect(final.error).toBe('');
-  await expect.poll(() => viewer.participant('obs'), { timeout: 5_000 }).toBeUndefined();
+  await expect.poll(() => viewer.participant('obs'), { timeout: 15_000 }).toBeUndefined();
 });
 
 test('an encoder shaped like OBS is seen and heard, and stops with DELETE', async () => {

@@ -123,7 +123,9 @@ test('encoders that are killed, leave without DELETE or never connect end in bou
   expect(final.error).toBe('');
   const failed = await stage.harness.stateThat(({ status }) => status === ENDPOINT_ERROR);
   expect(failed.error).toContain('no connectivity check arrived');
-  await expect.poll(() => stage.harness.ingress.activeIngressIds()).toEqual(['IN_other']);
+  await expect
+    .poll(() => stage.harness.ingress.activeIngressIds(), { timeout: 15_000 })
+    .toEqual(['IN_other']);
   const before = otherFrames();
   await viewer.until(() => otherFrames() > before + 30);
   expect(viewer.participant('obs')).toBeUndefined();
@@ -170,7 +172,7 @@ test.each(['update', 'delete'] as const)(
       ? bus.request(IngressHandler.updateIngress, request, options)
       : bus.request(IngressHandler.deleteIngress, request, options));
     expect(state.status).toBe(ENDPOINT_INACTIVE);
-    await expect.poll(() => viewer.participant('obs'), { timeout: 5_000 }).toBeUndefined();
+    await expect.poll(() => viewer.participant('obs'), { timeout: 15_000 }).toBeUndefined();
     expect(stage.harness.ingress.activeIngressIds()).toEqual(['IN_other']);
     const before = viewer.frames.length;
     await viewer.until(() => viewer.frames.length > before + 30);
@@ -185,7 +187,7 @@ test('an update of the names alone reaches the room, and the encoder goes on', a
   const { bus } = stage.sfu;
   const state = await bus.request(IngressHandler.updateIngress, request, { topic: 'IN_test' });
   expect(state.status).not.toBe(ENDPOINT_INACTIVE);
-  await expect.poll(() => viewer.participant('obs')?.name, { timeout: 5_000 }).toBe('Studio 2');
+  await expect.poll(() => viewer.participant('obs')?.name, { timeout: 15_000 }).toBe('Studio 2');
   expect(viewer.participant('obs')?.metadata).toBe('{"a":1}');
   const before = viewer.frames.length;
   await viewer.until(() => viewer.frames.length > before + 30);
@@ -197,7 +199,7 @@ test('removal from the room ends the session and says so', async () => {
   await stage.sfu.bus.request(RoomInternal.removeParticipant, { room: 'studio', identity: 'obs' });
   const failed = await stage.harness.stateThat(({ status }) => status === ENDPOINT_ERROR);
   expect(failed.error).toBe('room disconnected');
-  await expect.poll(() => stage.harness.ingress.activeIngressIds()).toEqual([]);
+  await expect.poll(() => stage.harness.ingress.activeIngressIds(), { timeout: 15_000 }).toEqual([]);
 });
 
 test('the end of the ingress service ends its sessions', async () => {

@@ -108,7 +108,7 @@ test.each(['h264', 'h265'] as const)(
     expect(await encoder.stop()).toBe(200);
     const final = await stage.harness.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
     expect(final.error).toBe('');
-    await expect.poll(() => viewer.participant('obs'), { timeout: 5_000 }).toBeUndefined();
+    await expect.poll(() => viewer.participant('obs'), { timeout: 15_000 }).toBeUndefined();
   },
 );
 
@@ -142,7 +142,7 @@ test('who is removed from the room hears of it, and the encoder is let go', asyn
   await stage.sfu.bus.request(RoomInternal.removeParticipant, { room: 'studio', identity: 'obs' });
   const state = await stage.harness.stateThat(({ status }) => status === ENDPOINT_ERROR);
   expect(state.error).toContain('room disconnected');
-  await expect.poll(() => stage.harness.ingress.activeIngressIds()).toEqual([]);
+  await expect.poll(() => stage.harness.ingress.activeIngressIds(), { timeout: 15_000 }).toEqual([]);
 });
 
 async function expectFlashAndBeep(viewer: RtcNodeViewer): Promise<void> {

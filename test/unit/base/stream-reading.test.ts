@@ -34,7 +34,7 @@ test('a stopped socket gives nothing, not even to its own buffer, and all of it 
     reading.stop();
   });
   far.write('one ');
-  await expect.poll(() => text).toBe('one ');
+  await expect.poll(() => text, { timeout: 15_000 }).toBe('one ');
   for (const word of ['two ', 'three ', 'four']) {
     far.write(word);
     await delay(5);
@@ -42,7 +42,7 @@ test('a stopped socket gives nothing, not even to its own buffer, and all of it 
   expect(near.bytesRead).toBe(4);
   expect(text).toBe('one ');
   reading.start();
-  await expect.poll(() => text).toBe('one two three four');
+  await expect.poll(() => text, { timeout: 15_000 }).toBe('one two three four');
 });
 
 test('the end is noticed after the start', async () => {
@@ -89,10 +89,13 @@ test('a stopped socket gives what has come when it is asked, and wakes nobody', 
   far.write('two');
   let text = '';
   await expect
-    .poll(() => {
-      text += reading.take()?.toString() ?? '';
-      return text;
-    })
+    .poll(
+      () => {
+        text += reading.take()?.toString() ?? '';
+        return text;
+      },
+      { timeout: 15_000 },
+    )
     .toBe('one two');
   expect(events).toBe(0);
   const ended = once(near, 'end');

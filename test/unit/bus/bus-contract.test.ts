@@ -107,14 +107,14 @@ describe.each(IMPLEMENTATIONS)('%s bus', (_name, create) => {
     await bus.publish(DATA, { room: '1' });
     await bus.publish(DATA, { room: '2' });
     await expect
-      .poll(() => [first, second])
+      .poll(() => [first, second], { timeout: 15_000 })
       .toEqual([
         ['1', '2'],
         ['1', '2'],
       ]);
     await stop();
     await bus.publish(DATA, { room: '3' });
-    await expect.poll(() => first).toEqual(['1', '2', '3']);
+    await expect.poll(() => first, { timeout: 15_000 }).toEqual(['1', '2', '3']);
     expect(second).toEqual(['1', '2']);
   });
 

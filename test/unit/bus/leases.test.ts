@@ -93,14 +93,16 @@ it('reports the jobs of a node that is gone as failed, once, whoever else looks'
   }
   await Promise.all(crash.map((end) => end()));
   await expect
-    .poll(() => updates.map((info) => info.egressId).sort(), { timeout: 10_000 })
+    .poll(() => updates.map((info) => info.egressId).sort(), { timeout: 15_000 })
     .toEqual(jobs.sort());
   for (const update of updates) {
     expect(update).toMatchObject({ status: EgressStatus.EGRESS_FAILED, errorCode: 503, roomName: 'studio' });
     expect(update.error).toMatch(/^egress node lost: no sign of life for \d+ s$/);
     expect(update.endedAt).toBeGreaterThan(1n);
   }
-  await expect.poll(() => raw.zrange('sluice:leases:egress', 0, '-1')).toEqual(['EG_survivor']);
+  await expect
+    .poll(() => raw.zrange('sluice:leases:egress', 0, '-1'), { timeout: 15_000 })
+    .toEqual(['EG_survivor']);
   expect((await store.get('EG_survivor'))?.status).toBe(EgressStatus.EGRESS_ACTIVE);
   expect(updates).toHaveLength(3);
 });
@@ -118,7 +120,7 @@ it('leaves alone what ended, what was released, and the jobs of LiveKit’s own 
   await leases.hold('EG_unknown');
   await leases.close();
   reap(api);
-  await expect.poll(() => raw.zcard('sluice:leases:egress'), { timeout: 10_000 }).toBe(0);
+  await expect.poll(() => raw.zcard('sluice:leases:egress'), { timeout: 15_000 }).toBe(0);
   expect(updates).toEqual([]);
   expect((await store.get('EG_go'))?.status).toBe(EgressStatus.EGRESS_ACTIVE);
 });
@@ -129,7 +131,7 @@ it('waits with the report until somebody takes it', async () => {
   await api.close();
   reap(lonely);
   await crash();
-  await expect.poll(() => raw.exists('sluice:lease:egress:EG_1'), { timeout: 10_000 }).toBe(0);
+  await expect.poll(() => raw.exists('sluice:lease:egress:EG_1'), { timeout: 15_000 }).toBe(0);
   const late = await connect();
   const taken: EgressInfo[] = [];
   await late.serve(IOInfo.getEgress, () =>
@@ -150,8 +152,8 @@ it('does not take the absence of Redis for the absence of nodes', async () => {
   // Longer than a lease lives.
   await new Promise((resolve) => setTimeout(resolve, timing.ttlMs * 2));
   await redis.restart();
-  await expect.poll(() => api.state(), { timeout: 10_000 }).toBe('ready');
-  await expect.poll(() => raw.exists('sluice:lease:egress:EG_1'), { timeout: 10_000 }).toBe(1);
+  await expect.poll(() => api.state(), { timeout: 15_000 }).toBe('ready');
+  await expect.poll(() => raw.exists('sluice:lease:egress:EG_1'), { timeout: 15_000 }).toBe(1);
   // The reaper has looked several times by then.
   await new Promise((resolve) => setTimeout(resolve, timing.ttlMs + timing.confirmMs + 4 * timing.checkMs));
   expect(updates).toEqual([]);

@@ -46,7 +46,7 @@ describe('image output', () => {
       },
     });
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     source.play(media);
     session.stop('stop_requested');
     await running;
@@ -90,7 +90,7 @@ describe('image output', () => {
   it('asks for a key frame when one is due', async () => {
     const { session, source, record } = openSession(folder, { outputs: { images: [target()] } });
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     const packets = media.video?.packets.map((packet) => ({ ...packet, key: packet.ptsUs === 0 })) ?? [];
     source.play({ video: media.video && { ...media.video, packets }, audio: undefined });
     session.stop('stop_requested');
@@ -114,7 +114,7 @@ describe('image output', () => {
       outputs: { images: [target({ suffix: 'none_overwrite' })] },
     });
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     source.play(media);
     session.stop('stop_requested');
     await running;
@@ -132,7 +132,7 @@ describe('image output', () => {
   it('fails when no picture ever came', async () => {
     const { session, source, record } = openSession(folder, { outputs: { images: [target()] } });
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     source.events.emit('ended', { reason: 'source_closed' });
     await running;
     expect(record.snapshot()).toMatchObject({

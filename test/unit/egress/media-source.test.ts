@@ -100,7 +100,7 @@ describe('media source', () => {
     const recorded = source(HEAR_ALL, room);
     const { packets, ended } = collect(recorded);
     const started = recorded.start(never);
-    await expect.poll(() => room.subscriptions.has('TR_a')).toBe(true);
+    await expect.poll(() => room.subscriptions.has('TR_a'), { timeout: 15_000 }).toBe(true);
     const baseUs = monotonicUs();
     await Promise.resolve();
     for (const packet of audio?.packets ?? []) {

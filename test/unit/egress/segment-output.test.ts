@@ -74,7 +74,7 @@ describe('segment output', () => {
       outputs: { file: fileTarget(), segments: target() },
     });
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     source.play(media);
     session.stop('stop_requested');
     await running;
@@ -129,10 +129,12 @@ describe('segment output', () => {
   it('fills the single result when there are only segments, and tells where the playlist is as soon as it is there', async () => {
     const { session, source, record } = openSession(folder, { outputs: { segments: target() } });
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     source.play({ video: media.video, audio: undefined });
     source.play({ video: undefined, audio: media.audio });
-    await expect.poll(() => record.snapshot().segmentResults[0]?.playlistLocation).toMatch(/all\.m3u8$/);
+    await expect
+      .poll(() => record.snapshot().segmentResults[0]?.playlistLocation, { timeout: 15_000 })
+      .toMatch(/all\.m3u8$/);
     const running1 = await playlist('all.m3u8');
     expect(running1.text).not.toContain('ENDLIST');
     session.stop('stop_requested');
@@ -149,7 +151,7 @@ describe('segment output', () => {
     );
     const { session, source, record } = openSession(folder, { storage, outputs: { segments: target() } });
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     source.play(media);
     source.events.emit('ended', { reason: 'source_closed' });
     await running;
@@ -170,7 +172,7 @@ describe('segment output', () => {
       outputs: { file: fileTarget(), segments: target() },
     });
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     source.play(media);
     source.events.emit('ended', { reason: 'source_closed' });
     await running;
@@ -196,16 +198,18 @@ describe('segment output', () => {
       outputs: { file: fileTarget(), segments: target() },
     });
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     // Half a second into the fifth segment.
     const half = (packets: { ptsUs: number }[] | undefined) => packets?.filter(({ ptsUs }) => ptsUs < 4.5e6);
     source.play({
       video: media.video && { ...media.video, packets: half(media.video.packets) as never },
       audio: media.audio && { ...media.audio, packets: half(media.audio.packets) as never },
     });
-    await expect.poll(async () => (await playlist('live.m3u8')).segments.length).toBe(4);
+    await expect.poll(async () => (await playlist('live.m3u8')).segments.length, { timeout: 15_000 }).toBe(4);
     await expect
-      .poll(async () => (await stat(path.join(folder, 'work/segments/studio_00004.ts'))).size)
+      .poll(async () => (await stat(path.join(folder, 'work/segments/studio_00004.ts'))).size, {
+        timeout: 15_000,
+      })
       .toBeGreaterThan(10_000);
     // What SIGKILL leaves: nobody finishes anything; the service has the spools.
     const after = new EgressRecord(
@@ -245,7 +249,7 @@ describe('segment output', () => {
   it('fails when nothing was recorded', async () => {
     const { session, source, record } = openSession(folder, { outputs: { segments: target() } });
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     source.events.emit('ended', { reason: 'source_closed' });
     await running;
     expect(record.snapshot()).toMatchObject({
@@ -260,7 +264,7 @@ describe('segment output', () => {
       outputs: { segments: target({ livePlaylistName: 'hls/all' }) },
     });
     const running = session.run();
-    await expect.poll(() => record.state).not.toBe('starting');
+    await expect.poll(() => record.state, { timeout: 15_000 }).not.toBe('starting');
     source.events.emit('ended', { reason: 'source_closed' });
     await running;
     expect(record.snapshot().error).toMatch(/live_playlist_name cannot be identical to playlist_name/);

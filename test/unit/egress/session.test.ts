@@ -26,7 +26,7 @@ describe('egress session', () => {
     const { source, session, record, statuses } = openSession(folder);
     source.play(media);
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     session.stop('stop_requested');
     await running;
     expect(statuses).toEqual([EGRESS_ACTIVE, EGRESS_ENDING, EGRESS_COMPLETE]);
@@ -51,7 +51,7 @@ describe('egress session', () => {
   it('keeps what was recorded when the source fails, and fails with its error', async () => {
     const { source, session, record, statuses } = openSession(folder);
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     source.play(media);
     source.events.emit('ended', {
       reason: 'failed',
@@ -71,7 +71,7 @@ describe('egress session', () => {
     };
     const { source, session, record } = openSession(folder, { storage });
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     source.play(media);
     source.events.emit('ended', { reason: 'source_closed' });
     await running;
@@ -93,7 +93,7 @@ describe('egress session', () => {
     await writeFile(path.join(folder, 'rescue'), 'in the way');
     const { source, session, record } = openSession(folder, { storage });
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     source.play(media);
     source.events.emit('ended', { reason: 'source_closed' });
     await running;
@@ -135,7 +135,7 @@ describe('egress session', () => {
   it('fails when it ended without a single packet', async () => {
     const { source, session, record } = openSession(folder);
     const running = session.run();
-    await expect.poll(() => record.state).toBe('active');
+    await expect.poll(() => record.state, { timeout: 15_000 }).toBe('active');
     source.events.emit('ended', { reason: 'source_closed' });
     await running;
     expect(record.snapshot()).toMatchObject({

@@ -52,7 +52,7 @@ it('opens a browser of the size that is asked for and ends the other one', async
 it('opens a new one when the waiting one has died', async () => {
   const spare = new SpareBrowser(fakeOpen);
   spare.warmUp(HD, logger);
-  await expect.poll(() => opened.length).toBe(1);
+  await expect.poll(() => opened.length, { timeout: 15_000 }).toBe(1);
   opened[0]?.events.emit('died', new ServiceError('internal', 'gone'));
   expect((await spare.open({ ...HD, logger })).pid).toBe(2);
 });

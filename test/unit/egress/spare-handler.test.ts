@@ -82,7 +82,7 @@ it('gives the waiting process to one job only; its messages reach that job', asy
 it('lets the next job start its own process when the spare has died', async () => {
   const { pid } = (open(1).refill(), spares);
   process.kill(pid ?? expect.fail('no spare'), 'SIGKILL');
-  await expect.poll(() => spares.pid).toBeUndefined();
+  await expect.poll(() => spares.pid, { timeout: 15_000 }).toBeUndefined();
   expect(await answer()).toEqual({ type: 'update', info: 'killed' });
   expect(taken[0]?.pid).not.toBe(pid);
 });

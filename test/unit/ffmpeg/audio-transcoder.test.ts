@@ -151,7 +151,7 @@ describe('audio transcoder', () => {
     for (let i = 0; i < 10; i++) {
       transcoder.write({ ptsUs: i * 200_000, data: clicks(200, []) });
     }
-    await expect.poll(() => heardUs, { timeout: 10_000 }).toBeGreaterThan(1_500_000);
+    await expect.poll(() => heardUs, { timeout: 15_000 }).toBeGreaterThan(1_500_000);
     await transcoder.close();
   });
 

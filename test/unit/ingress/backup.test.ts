@@ -146,7 +146,7 @@ test('a third encoder is refused, and a backup that leaves makes room for it', a
   });
   second.close();
   await expect
-    .poll(async () => (await connect()).statuses()[0]?.code, { timeout: 5_000 })
+    .poll(async () => (await connect()).statuses()[0]?.code, { timeout: 15_000 })
     .toBe('NetStream.Publish.Start');
 });
 
@@ -168,12 +168,12 @@ test('when both are gone the window opens, and whoever comes back first is heard
   const { room, states } = harness ?? expect.fail('not started');
   second.close();
   first.close();
-  await expect.poll(() => states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  await expect.poll(() => states.at(-1)?.status, { timeout: 15_000 }).toBe(ENDPOINT_BUFFERING);
   const third = await connect();
   const before = room.packets('video').length;
   sendFrames(third, 0);
   await room.until(() => room.packets('video').length === before + 3);
-  await expect.poll(() => states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
+  await expect.poll(() => states.at(-1)?.status, { timeout: 15_000 }).toBe(ENDPOINT_PUBLISHING);
   expect(room.connections).toHaveLength(1);
 });
 

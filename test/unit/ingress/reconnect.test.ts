@@ -45,7 +45,7 @@ test('an encoder that is cut off and comes back keeps participant, tracks and ti
   await running.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
   await room.until(() => room.packets('video').length === 3);
   first.close();
-  await expect.poll(() => states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  await expect.poll(() => states.at(-1)?.status, { timeout: 15_000 }).toBe(ENDPOINT_BUFFERING);
   expect(states.at(-1)?.endedAt).toBe(0n);
 
   const second = await connect(running);
@@ -60,7 +60,7 @@ test('an encoder that is cut off and comes back keeps participant, tracks and ti
   expect(room.connections).toHaveLength(1);
   expect(room.tracks).toHaveLength(1);
   expect(room.left).toEqual([]);
-  await expect.poll(() => states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
+  await expect.poll(() => states.at(-1)?.status, { timeout: 15_000 }).toBe(ENDPOINT_PUBLISHING);
   expect(new Set(states.map(({ resourceId }) => resourceId)).size).toBe(1);
   expect(states.some(({ status }) => status === ENDPOINT_INACTIVE)).toBe(false);
 });
@@ -76,9 +76,9 @@ test('webhooks tell of one session, however often its encoder is cut off and com
     const client = await connect(harness);
     sendFrames(client, 0);
     await room.until(() => room.packets('video').length === round * 3);
-    await expect.poll(() => states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
+    await expect.poll(() => states.at(-1)?.status, { timeout: 15_000 }).toBe(ENDPOINT_PUBLISHING);
     client.close();
-    await expect.poll(() => states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+    await expect.poll(() => states.at(-1)?.status, { timeout: 15_000 }).toBe(ENDPOINT_BUFFERING);
   }
   await harness.ingress.close('server shutting down');
   await sink.event(({ event }) => event === 'ingress_ended');
@@ -95,7 +95,7 @@ test('an encoder that does not come back in time ends the session then', async (
   client.close();
   const final = await running.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
   expect(final.error).toBe('');
-  await expect.poll(() => running.ingress.activeIngressIds()).toEqual([]);
+  await expect.poll(() => running.ingress.activeIngressIds(), { timeout: 15_000 }).toEqual([]);
   expect(running.room.left).toEqual(['encoder disconnected']);
   const again = await connect(running);
   sendFrames(again, 0);
@@ -118,7 +118,7 @@ test('closing the service does not wait for encoders that are away', async () =>
   sendFrames(client, 0);
   await running.stateThat(({ status }) => status === ENDPOINT_PUBLISHING);
   client.close();
-  await expect.poll(() => running.states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  await expect.poll(() => running.states.at(-1)?.status, { timeout: 15_000 }).toBe(ENDPOINT_BUFFERING);
   await running.ingress.close('server shutting down');
   expect(running.states.at(-1)?.status).toBe(ENDPOINT_INACTIVE);
 });
@@ -171,7 +171,7 @@ test('key frames more than 4 s apart are told in the state and the participant, 
   }
   await room.until(() => room.packets('video').length === 5);
   await expect
-    .poll(() => room.attributes['sluice.ingress.keyframeInterval'])
+    .poll(() => room.attributes['sluice.ingress.keyframeInterval'], { timeout: 15_000 })
     .toBe('6 s apart; set the encoder to 2 s, 4 s at most');
   const warned = await running.stateThat(({ error }) => error !== '');
   expect(warned).toMatchObject({
@@ -179,9 +179,11 @@ test('key frames more than 4 s apart are told in the state and the participant, 
     error: 'key frames are 6 s apart; set the encoder to 2 s, 4 s at most',
   });
   client.close();
-  await expect.poll(() => running.states.at(-1)?.status).toBe(ENDPOINT_BUFFERING);
+  await expect.poll(() => running.states.at(-1)?.status, { timeout: 15_000 }).toBe(ENDPOINT_BUFFERING);
   sendFrames(await connect(running), 0);
-  await expect.poll(() => running.states.at(-1)).toMatchObject({ status: ENDPOINT_PUBLISHING, error: '' });
+  await expect
+    .poll(() => running.states.at(-1), { timeout: 15_000 })
+    .toMatchObject({ status: ENDPOINT_PUBLISHING, error: '' });
   expect(room.attributes['sluice.ingress.keyframeInterval']).toBe('');
 });
 

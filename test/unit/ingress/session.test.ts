@@ -73,7 +73,7 @@ test('how late packets leave for the room is counted for each track, under the n
   });
   // The second picture is sent half a second ahead of its time.
   encoder(running).video(0, CONFIG).video(0, KEY_FRAME).video(500, KEY_FRAME);
-  await expect.poll(() => latenciesUs.length).toBe(2);
+  await expect.poll(() => latenciesUs.length, { timeout: 15_000 }).toBe(2);
   expect(latenciesUs[1]).toBeLessThan((latenciesUs[0] ?? 0) - 300_000);
   observe('rtmp', 'video', 79_000);
   const { text } = await metrics.render();

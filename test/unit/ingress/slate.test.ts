@@ -123,7 +123,7 @@ test('a clip runs over and over until the encoder is back, which goes on from it
   const before = room.packets('video').length;
   sendFrames(second, 0);
   await room.until(() => room.packets('video').length >= before + 3);
-  await expect.poll(() => states.at(-1)?.status).toBe(ENDPOINT_PUBLISHING);
+  await expect.poll(() => states.at(-1)?.status, { timeout: 15_000 }).toBe(ENDPOINT_PUBLISHING);
   const times = room.packets('video').map(({ ptsUs }) => ptsUs);
   expect(times).toEqual([...times].sort((a, b) => a - b));
   expect(times.slice(4, 30).every((time, i) => time - (times[i + 3] ?? 0) === 40_000)).toBe(true);

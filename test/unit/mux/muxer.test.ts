@@ -159,7 +159,9 @@ describe('fragmented MP4', () => {
     for (const packet of video.packets.slice(0, 135)) {
       muxer.write(packet);
     }
-    await expect.poll(async () => (bytesInFile = (await stat(file)).size)).toBe(muxer.stats.bytes);
+    await expect
+      .poll(async () => (bytesInFile = (await stat(file)).size), { timeout: 15_000 })
+      .toBe(muxer.stats.bytes);
     expect(video.packets.filter((packet) => packet.key)).toHaveLength(1);
     const onDisk = path.join(folder, 'crashed.mp4');
     await writeFile(onDisk, (await readFile(file)).subarray(0, bytesInFile));
@@ -248,7 +250,9 @@ describe('WebM and Ogg', () => {
         muxer.write(packet);
       }
       const payloadBytes = packets.reduce((sum, packet) => sum + packet.data.length, 0);
-      await expect.poll(async () => (await stat(file)).size).toBeGreaterThan(payloadBytes * 0.65);
+      await expect
+        .poll(async () => (await stat(file)).size, { timeout: 15_000 })
+        .toBeGreaterThan(payloadBytes * 0.65);
       const crashed = path.join(folder, `crashed.${container}`);
       await writeFile(crashed, await readFile(file));
       expect(decode(crashed, stream).frames).toBeGreaterThanOrEqual(packets.length * 0.6);

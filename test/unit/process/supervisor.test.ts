@@ -98,7 +98,7 @@ it('names a crash, and what the child had started dies with it', async () => {
     signal: 'SIGKILL',
     text: 'test child crashed with signal SIGKILL',
   });
-  await expect.poll(() => isAlive(helperPid)).toBe(false);
+  await expect.poll(() => isAlive(helperPid), { timeout: 15_000 }).toBe(false);
 });
 
 it('gives up on a child that never gets ready', async () => {

@@ -157,7 +157,7 @@ describe('commands', () => {
     });
     one.send({ typeId: dataAmf0, payload: encodeAmf0(['onMetaData', amfObject({ encoder: 'B' })]) });
     one.video(0, Buffer.from('x'));
-    await expect.poll(() => rig.published[0]?.media.length).toBe(1);
+    await expect.poll(() => rig.published[0]?.media.length, { timeout: 15_000 }).toBe(1);
     expect(rig.published[0]?.metadata.map((values) => values.get('encoder'))).toEqual(['A', 'B']);
   });
 });
@@ -170,7 +170,7 @@ describe('chunks', () => {
     one.setChunkBytes(chunkBytes);
     const bodies = [Buffer.alloc(3_000, 1), Buffer.alloc(100_000, 2), Buffer.from([3])];
     bodies.forEach((body, i) => one.video(0xfffff0 + i * 40, body));
-    await expect.poll(() => rig.published[0]?.media.length, { timeout: 10_000 }).toBe(3);
+    await expect.poll(() => rig.published[0]?.media.length, { timeout: 15_000 }).toBe(3);
     expect(rig.published[0]?.media.map(({ timestampMs }) => timestampMs)).toEqual([
       0xfffff0, 0x1000018, 0x1000040,
     ]);
@@ -182,7 +182,7 @@ describe('chunks', () => {
     const one = rig.client().publish('right');
     await one.status();
     one.send({ typeId: RTMP_MESSAGE.video, payload: Buffer.alloc(300, 5) }, id);
-    await expect.poll(() => rig.published[0]?.media.length).toBe(1);
+    await expect.poll(() => rig.published[0]?.media.length, { timeout: 15_000 }).toBe(1);
   });
 
   test('a first message with a header of type 1 counts from zero', async () => {
@@ -190,7 +190,7 @@ describe('chunks', () => {
     const one = rig.client().publish('right');
     await one.status();
     one.raw(Buffer.from([0x40 | 9, 0, 0, 7, 0, 0, 1, 9, 5]));
-    await expect.poll(() => rig.published[0]?.media.length).toBe(1);
+    await expect.poll(() => rig.published[0]?.media.length, { timeout: 15_000 }).toBe(1);
     expect(rig.published[0]?.media[0]?.timestampMs).toBe(7);
   });
 
@@ -203,7 +203,7 @@ describe('chunks', () => {
     one.send({ typeId: RTMP_MESSAGE.aggregate, payload: flvTag(22, 0, [media]) });
     one.send({ typeId: RTMP_MESSAGE.aggregate, payload: Buffer.alloc(10, 0xff) });
     one.video(2_000, Buffer.from('end'));
-    await expect.poll(() => rig.published[0]?.media.at(-1)?.timestampMs).toBe(2_000);
+    await expect.poll(() => rig.published[0]?.media.at(-1)?.timestampMs, { timeout: 15_000 }).toBe(2_000);
     expect(rig.published[0]?.media.map(({ kind, timestampMs }) => [kind, timestampMs])).toEqual([
       ['audio', 1_000],
       ['video', 1_020],
@@ -256,6 +256,8 @@ describe('what an encoder announces', () => {
     await plain.until(() => plain.messages.some(({ typeId }) => typeId === RTMP_MESSAGE.acknowledgement));
     expect(plain.statuses()).toHaveLength(1);
     understands.video(0, Buffer.from('still here'));
-    await expect.poll(() => rig.published.every(({ media }) => media.length === 1)).toBe(true);
+    await expect
+      .poll(() => rig.published.every(({ media }) => media.length === 1), { timeout: 15_000 })
+      .toBe(true);
   });
 });

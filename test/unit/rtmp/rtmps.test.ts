@@ -25,7 +25,7 @@ describe('RTMPS', () => {
     expect((await one.status()).code).toBe('NetStream.Publish.Start');
     const body = Buffer.alloc(500_000, 7);
     one.video(40, body);
-    await expect.poll(() => rig.published[0]?.media[0]?.body.equals(body)).toBe(true);
+    await expect.poll(() => rig.published[0]?.media[0]?.body.equals(body), { timeout: 15_000 }).toBe(true);
     expect((await rig.client().publish('right').status()).code).toBe('NetStream.Publish.Start');
     one.command('deleteStream', null, 1);
     await one.closed;

@@ -154,7 +154,7 @@ describe('a publisher that behaves', () => {
     await start();
     const one = client().publish('right').video(0, Buffer.from('early'));
     await one.status();
-    await expect.poll(() => published[0]?.media.length).toBe(1);
+    await expect.poll(() => published[0]?.media.length, { timeout: 15_000 }).toBe(1);
   });
 });
 
@@ -296,7 +296,9 @@ describe('out of turn', () => {
     socket.push(
       Buffer.concat([Buffer.from([3]), Buffer.alloc(2 * 1536), ...Array<Buffer>(1_000).fill(message)]),
     );
-    await expect.poll(() => violations[0]?.message).toBe('RTMP: the peer does not read our answers');
+    await expect
+      .poll(() => violations[0]?.message, { timeout: 15_000 })
+      .toBe('RTMP: the peer does not read our answers');
     expect(socket.writableLength).toBeLessThan(11_000);
   });
 
@@ -337,11 +339,14 @@ describe('many connections', () => {
     held[0]?.close();
     await held[0]?.closed;
     await expect
-      .poll(async () => {
-        const one = client().handshake();
-        const answered = one.until(() => one.socket.bytesRead > 0).then(() => 'answered');
-        return Promise.race([answered, one.closed.then(() => 'refused')]);
-      })
+      .poll(
+        async () => {
+          const one = client().handshake();
+          const answered = one.until(() => one.socket.bytesRead > 0).then(() => 'answered');
+          return Promise.race([answered, one.closed.then(() => 'refused')]);
+        },
+        { timeout: 15_000 },
+      )
       .toBe('answered');
   });
 
@@ -404,7 +409,7 @@ test('300 peers that send damaged conversations harm nobody else', async () => {
     );
   }
   watcher.video(5, Buffer.from('still here'));
-  await expect.poll(() => published[0]?.media.length).toBe(1);
+  await expect.poll(() => published[0]?.media.length, { timeout: 15_000 }).toBe(1);
   await expectStillServing();
 }, 30_000);
 

@@ -59,7 +59,7 @@ test.each([
   };
   const media = Array.from({ length: 40 }, () => writer.write(4, message));
   socket.push(Buffer.concat([Buffer.from([3]), Buffer.alloc(2 * 1536), announced, ...media]));
-  await expect.poll(() => messages).toBe(40);
+  await expect.poll(() => messages, { timeout: 15_000 }).toBe(40);
   expect(socket.isPaused()).toBe(exhausted);
   wire.close();
 });

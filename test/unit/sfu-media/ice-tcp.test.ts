@@ -193,11 +193,14 @@ describe('ICE over TCP', () => {
     open[0]?.socket.destroy();
     const transport = mux.createTransport({ label: 'x' });
     await expect
-      .poll(async () => {
-        const tcp = await client();
-        tcp.check(credentialsOf(transport), 1);
-        return Promise.race([tcp.nextPacket().then(() => true), tcp.closed.then(() => false)]);
-      })
+      .poll(
+        async () => {
+          const tcp = await client();
+          tcp.check(credentialsOf(transport), 1);
+          return Promise.race([tcp.nextPacket().then(() => true), tcp.closed.then(() => false)]);
+        },
+        { timeout: 15_000 },
+      )
       .toBe(true);
   });
 

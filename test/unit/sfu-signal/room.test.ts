@@ -414,9 +414,12 @@ describe('reconnecting', () => {
     const closed = alice.whenClosed();
     alice.socket.terminate();
     await closed;
-    await vi.waitFor(() => {
-      expect(vi.getTimerCount()).toBeGreaterThan(0);
-    });
+    await vi.waitFor(
+      () => {
+        expect(vi.getTimerCount()).toBeGreaterThan(0);
+      },
+      { timeout: 15_000 },
+    );
     await vi.advanceTimersByTimeAsync(21_000);
     vi.useRealTimers();
     const left = await bob.next(

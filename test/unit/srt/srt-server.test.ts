@@ -86,7 +86,7 @@ describe('before a key is known', () => {
     for (let i = 0; i < 20; i++) {
       caller.send(induction(i));
     }
-    await vi.waitFor(() => expect(caller.answers).toHaveLength(3));
+    await vi.waitFor(() => expect(caller.answers).toHaveLength(3), { timeout: 15_000 });
     another().send(induction());
     expect(caller.answers).toHaveLength(3);
   });
@@ -110,7 +110,7 @@ describe('refusals', () => {
     const { server, caller } = await start();
     expect(await caller.connect(options)).toBe(type);
     expect(caller.answers.at(-1)?.length).toBeLessThanOrEqual(64);
-    await vi.waitFor(() => expect(server.connections).toBe(0));
+    await vi.waitFor(() => expect(server.connections).toBe(0), { timeout: 15_000 });
   });
 
   it.each([
@@ -152,10 +152,10 @@ describe('refusals', () => {
       caller.send(conclusion({ cookie, streamId: 'k3y' }));
     }
     void another().connect({ streamId: 'k3y' });
-    await vi.waitFor(() => expect(keys).toHaveLength(2));
+    await vi.waitFor(() => expect(keys).toHaveLength(2), { timeout: 15_000 });
     expect(await another().connect({ streamId: 'k3y' })).toBe(2402);
     refuse(new ServiceError('not_found', 'no'));
-    await vi.waitFor(() => expect(server.connections).toBe(0));
+    await vi.waitFor(() => expect(server.connections).toBe(0), { timeout: 15_000 });
   });
 
   it('what ffmpeg cannot be started for ends with an error, and the caller hears of it', async () => {
@@ -199,6 +199,6 @@ it('damaged datagrams do nothing: 10 000 of them', { timeout: 60_000 }, async ()
     expect(caller.answers.every(({ length }) => length <= 64)).toBe(true);
   }
   expect(await another().connect({ streamId: 'wrong' })).toBe(1011);
-  await vi.waitFor(() => expect(server.connections).toBe(0));
+  await vi.waitFor(() => expect(server.connections).toBe(0), { timeout: 15_000 });
   expect(process.memoryUsage().heapUsed - before).toBeLessThan(64_000_000);
 });
