@@ -9,8 +9,6 @@ function project(name: string, testTimeoutMs: number) {
       include: [`test/${name}/**/*.test.ts`],
       testTimeout: testTimeoutMs,
       hookTimeout: 60_000,
-      // Real media in real time on machines that others use as well: a second try, which the report shows as "retry x1".
-      ...(name === 'interop' || name === 'e2e' ? { retry: 1 } : {}),
       ...(name === 'soak' ? { fileParallelism: false } : {}),
     },
   };

@@ -11,7 +11,7 @@ import {
   IngressInput,
   RoomServiceClient,
 } from 'livekit-server-sdk';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
 import { flashBeepInputs } from '../../fixtures/flash-beep.ts';
 import { startBucket, type Bucket } from '../support/bucket.ts';
 import { expectContent, RECORD_MS } from '../support/capability-content.ts';
@@ -107,10 +107,17 @@ describe('every combination', () => {
   });
 
   for (const job of capabilityJobs()) {
-    it.concurrent(job.name, { timeout: 240_000 }, () => turns(() => run(job)));
+    let tries = 0;
+    it.concurrent(job.name, { timeout: 240_000 }, () => {
+      tries += 1;
+      return turns(() => run({ ...job, id: `${job.id}-${String(tries)}` }));
+    });
   }
 
+  let films = 0;
   it('URL, MP4 → transcoded', { timeout: 60_000 }, async () => {
+    films += 1;
+    const filepath = `film-${String(films)}.mp4`;
     const { sluice, egress, reach, workDir } = clip;
     await ffmpeg([
       ...flashBeepInputs({ width: 640, height: 360, framesPerSecond: 30, realTime: false }),
@@ -123,6 +130,9 @@ describe('every combination', () => {
       url: `${pages.url}/b-frames.mp4`,
       ...{ name: 'film', roomName: 'url', participantIdentity: 'film', participantName: 'Film' },
     });
+    onTestFailed(async () => {
+      await ingress.deleteIngress(ingressId).catch(() => undefined);
+    });
     const film = await until(20_000, 'both tracks of the film', async () => {
       const [participant] = await rooms.listParticipants('url').catch(() => []);
       return participant?.tracks.length === 2 ? participant : undefined;
@@ -131,7 +141,7 @@ describe('every combination', () => {
     const { egressId } = await egress.startParticipantEgress(
       'url',
       'film',
-      { file: new EncodedFileOutput({ filepath: 'film.mp4' }) },
+      { file: new EncodedFileOutput({ filepath }) },
       { encodingOptions: new EncodingOptions({ width: 640, height: 360, framerate: 30 }) },
     );
     await reach(egressId, ({ status }) => status === EgressStatus.EGRESS_ACTIVE);
@@ -141,7 +151,7 @@ describe('every combination', () => {
     await ingress.deleteIngress(ingressId);
     await expectContent(
       { source: 'participant', stored: ['mp4'] },
-      path.join(sluice.recordingsDir, 'film.mp4'),
+      path.join(sluice.recordingsDir, filepath),
       TRANSCODED_GOP_S,
     );
   });

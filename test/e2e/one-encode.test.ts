@@ -18,7 +18,7 @@ import { ffprobe, packetHashes, streamOf } from '../support/ffprobe.ts';
 import { analyzeFlashBeep, type FlashBeepReport } from '../support/flash-beep.ts';
 import { frameCounters } from '../support/frame-counter.ts';
 import { codedPictures } from '../support/nal-hashes.ts';
-import { freePort } from '../support/nginx-rtmp.ts';
+import { freePort } from '../support/ports.ts';
 
 const [FIRST, TLS, DEAD, ADDED] = ['sk-first-key', 'sk-tls-key', 'sk-dead-key', 'sk-added-key'];
 

@@ -11,7 +11,8 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeClip, publishClip } from '../support/clip-publisher.ts';
 import { analyzeFlashBeep } from '../support/flash-beep.ts';
-import { freePort, startNginxRtmp, type NginxRtmp } from '../support/nginx-rtmp.ts';
+import { startNginxRtmp, type NginxRtmp } from '../support/nginx-rtmp.ts';
+import { freePort } from '../support/ports.ts';
 import { API_KEY, API_SECRET, startSluiceProcess, type SluiceProcess } from '../support/sluice-process.ts';
 
 const ROOM = 'streamed';

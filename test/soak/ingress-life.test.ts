@@ -14,7 +14,7 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { flashBeepInputs, passthroughH264 } from '../../fixtures/flash-beep.ts';
 import { ffmpeg } from '../support/ffmpeg-encoder.ts';
-import { freePort } from '../support/nginx-rtmp.ts';
+import { freePort } from '../support/ports.ts';
 import { until } from '../support/published-room.ts';
 import { startRedis, type RedisServer } from '../support/redis-server.ts';
 import { disposeRtcNode, RtcNodeViewer } from '../support/rtc-node-viewer.ts';

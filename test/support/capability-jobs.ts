@@ -32,7 +32,7 @@ import type { ClipRoom } from './clip-room.ts';
 /** One job that proves cells marked 'here'; all outputs it has come from one encode. */
 export type CapabilityJob = {
   name: string;
-  /** Folder of its outputs and part of its stream keys. */
+  /** Folder of its outputs and part of its stream keys; each try has one of its own. */
   id: string;
   source: Source;
   store: Store;

@@ -2,16 +2,7 @@
  * FFmpeg 8's FLV muxer, which writes Enhanced RTMP, as a program: `node ffmpeg8-film.mjs IN OUT`. Debian's ffmpeg writes
  * FLV's own form only. All pictures and sounds of the input go over untouched, further ones as tracks of their own.
  */
-Promise.withResolvers ??= function withResolvers() {
-  let resolve;
-  let reject;
-  const promise = new Promise((onResolve, onReject) => {
-    resolve = onResolve;
-    reject = onReject;
-  });
-  return { promise, resolve, reject };
-};
-const { Demuxer, Muxer } = await import('node-av/api');
+import { Demuxer, Muxer } from './node-av-api.mjs';
 
 const [file, out] = process.argv.slice(2);
 const input = await Demuxer.open(file);

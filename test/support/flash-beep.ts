@@ -23,6 +23,8 @@ export type FlashBeepReport = {
   /** beep − flash of each pair; negative = picture late. */
   offsetsMs: number[];
   medianOffsetMs: number;
+  /** Median of the last three offsets less that of the first three: one late picture is no drift. */
+  driftMs: number;
 };
 
 /** Runs a program, collecting stdout as bytes. @throws Error with stderr's tail when it fails. */
@@ -143,7 +145,6 @@ export async function analyzeFlashBeep(file: string): Promise<FlashBeepReport> {
     );
     return nearest === undefined || Math.abs(nearest - flash) > 0.45 ? [] : [(nearest - flash) * 1000];
   });
-  const sorted = [...offsetsMs].sort((a, b) => a - b);
   return {
     durationS,
     frames,
@@ -154,8 +155,14 @@ export async function analyzeFlashBeep(file: string): Promise<FlashBeepReport> {
     flashRatio: flashesS.length / Math.max(1, Math.floor(durationS)),
     beepRatio: beepsS.length / Math.max(1, Math.floor(audioS)),
     offsetsMs,
-    medianOffsetMs: sorted[Math.floor(sorted.length / 2)] ?? Number.NaN,
+    medianOffsetMs: median(offsetsMs),
+    driftMs: median(offsetsMs.slice(-3)) - median(offsetsMs.slice(0, 3)),
   };
+}
+
+function median(values: number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
 /** A beep is a run of loud windows: a peak hold of 20 ms bridges the zero crossings between them. */

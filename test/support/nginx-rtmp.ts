@@ -2,17 +2,17 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
-import { connect, createServer as createTcpServer, type AddressInfo } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FlvReader } from '../../services/protocol/flv.ts';
+import { freePort, untilAccepts } from './ports.ts';
 
 /** Debian packages: nginx with its RTMP module, and the tool that signs its certificate. */
 export const NGINX_RTMP_PACKAGES = ['nginx', 'libnginx-mod-rtmp', 'openssl'] as const;
 
 const MODULE = '/usr/lib/nginx/modules/ngx_rtmp_module.so';
-const START_TIMEOUT_MS = 15_000;
 const RECORD_TIMEOUT_MS = 20_000;
 const HOLD_TIMEOUT_MS = 60_000;
 
@@ -201,34 +201,4 @@ async function startCallbacks(
 function lastSecond(file: string): number {
   const tags = new FlvReader().push(readFileSync(file));
   return (tags.at(-1)?.timestampMs ?? 0) / 1000;
-}
-
-export async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-/** Resolves when the port takes connections. @throws Error when the process ends before. */
-export async function untilAccepts(port: number, child: ChildProcess): Promise<void> {
-  const deadlineMs = Date.now() + START_TIMEOUT_MS;
-  while (!(await accepts(port))) {
-    if (child.exitCode !== null || Date.now() > deadlineMs) {
-      throw new Error(`${child.spawnfile} does not listen on port ${port}`);
-    }
-    await delay(50);
-  }
-}
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
 }

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { freePort, untilAccepts } from './nginx-rtmp.ts';
+import { freePort, untilAccepts } from './ports.ts';
 
 const PROGRAM = `
 const NodeMediaServer = require(process.argv[1]);

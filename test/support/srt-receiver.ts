@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ffmpeg, FfmpegEncoder } from './ffmpeg-encoder.ts';
-import { freePort } from './nginx-rtmp.ts';
+import { freePort } from './ports.ts';
 
 export type SrtReceiver = {
   url: string;

@@ -1,12 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { freePort, untilAccepts } from './ports.ts';
 
 const TURNSERVER = '/usr/bin/turnserver';
-const START_TIMEOUT_MS = 10_000;
 
 export type TurnOverTcp = {
   port: number;
@@ -34,7 +33,7 @@ export async function startTurnOverTcp(): Promise<TurnOverTcp> {
     { stdio: 'ignore' },
   );
   const ended = once(child, 'close');
-  await untilListening(port);
+  await untilAccepts(port, child);
   return {
     ...login,
     port,
@@ -44,32 +43,4 @@ export async function startTurnOverTcp(): Promise<TurnOverTcp> {
       rmSync(dir, { recursive: true, force: true });
     },
   };
-}
-
-/** coturn takes no port 0. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-async function untilListening(port: number): Promise<void> {
-  const deadlineMs = Date.now() + START_TIMEOUT_MS;
-  for (;;) {
-    const socket = connect(port, '127.0.0.1');
-    try {
-      await once(socket, 'connect');
-      return;
-    } catch (error) {
-      if (Date.now() > deadlineMs) {
-        throw error;
-      }
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    } finally {
-      socket.destroy();
-    }
-  }
 }

@@ -2,16 +2,7 @@
  * FFmpeg 8's WHIP muxer as a program: `node whip-ffmpeg-publisher.mjs URL FILE [BEARER]`. Plays the file (H.264 + Opus)
  * once at its own pace, packets untouched. Prints `connected` once the muxer is open; ends on SIGTERM.
  */
-Promise.withResolvers ??= function withResolvers() {
-  let resolve;
-  let reject;
-  const promise = new Promise((onResolve, onReject) => {
-    resolve = onResolve;
-    reject = onReject;
-  });
-  return { promise, resolve, reject };
-};
-const { Demuxer, Muxer } = await import('node-av/api');
+import { Demuxer, Muxer } from './node-av-api.mjs';
 
 const [url, file, bearer = ''] = process.argv.slice(2);
 const options = bearer === '' ? {} : { authorization: bearer };
