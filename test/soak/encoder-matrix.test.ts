@@ -17,6 +17,7 @@ import {
   publishMessages,
   type WireHabits,
 } from '../support/generated-encoder.ts';
+import { encodeHeAac, expectHeAac, heAacSource, type HeAacForm } from '../support/he-aac.ts';
 import {
   startMatrixStage,
   type EndpointOptions,
@@ -247,5 +248,40 @@ describe('Enhanced RTMP', () => {
     const seen = await stage.watch((key) => publishMessages(stage.sluice.rtmpPort, key, messages));
     expect(seen.treatment).toMatch(treatment);
     expectWhole(seen, seen.treatment);
+  });
+});
+
+// As the encoder configures it, and through ffmpeg.
+describe('HE-AAC', () => {
+  beforeAll(() =>
+    heAacSource(path.join(folder, 'he-aac.mkv'), { width: 640, height: 360, seconds: SECONDS }),
+  );
+
+  const forms = (['aac_he', 'aac_he_v2'] as const).flatMap((profile) =>
+    (['explicit_hierarchical', 'explicit_sbr', 'implicit'] as const).map((signaling) => ({
+      profile,
+      signaling,
+    })),
+  );
+  const cells: [HeAacForm, RtmpPeerName | 'as encoded'][] = [
+    ...forms.map((form): [HeAacForm, 'as encoded'] => [form, 'as encoded']),
+    [{ profile: 'aac_he', signaling: 'explicit_hierarchical' }, 'ffmpeg'],
+    [{ profile: 'aac_he_v2', signaling: 'explicit_hierarchical' }, 'ffmpeg'],
+  ];
+  test.each(cells)('%j, %s', { timeout: 180_000 }, async (form, peer) => {
+    const file = film(`${form.profile} ${form.signaling}`);
+    await encodeHeAac(path.join(folder, 'he-aac.mkv'), file, form);
+    const messages = await messagesOf(file);
+    const { rtmpPort } = stage.sluice;
+    const seen = await stage.watch(
+      (key) =>
+        peer === 'as encoded'
+          ? publishMessages(rtmpPort, key, messages)
+          : RTMP_PEERS[peer](file, `rtmp://127.0.0.1:${rtmpPort}/live/${key}`),
+      {},
+      {},
+      expectHeAac,
+    );
+    expectWhole(seen, PASSES);
   });
 });

@@ -264,7 +264,10 @@ describe('an encoder that keeps trying', () => {
       };
       let warmMb = 0;
       for (let flap = 0; flap < FLAPS; flap += 1) {
-        await delay(FLAP_UP_MS);
+        const early = await Promise.race([push.ended, delay(FLAP_UP_MS)]);
+        if (early !== undefined) {
+          throw new Error(`ffmpeg ended by itself in round ${flap}: ${early.stderr}`);
+        }
         process.kill(push.pid, 'SIGKILL');
         await push.ended;
         await delay(FLAP_DOWN_MS);

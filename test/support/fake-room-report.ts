@@ -20,12 +20,17 @@ const VIDEO = {
 } as const;
 
 /** Decodes all that was published into the room, each packet at the time it was given, and measures it. */
-export async function reportOf(room: FakeRoom): Promise<FlashBeepReport> {
+export function reportOf(room: FakeRoom): Promise<FlashBeepReport> {
+  return withPublished(room, analyzeFlashBeep);
+}
+
+/** All that was published into the room as a file, for the time of a look at it. */
+export async function withPublished<T>(room: FakeRoom, look: (file: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(path.join(tmpdir(), 'sluice-published-'));
   const file = path.join(folder, 'published.mkv');
   try {
     await writeFile(file, await matroskaOf(room.tracks));
-    return await analyzeFlashBeep(file);
+    return await look(file);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

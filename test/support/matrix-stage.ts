@@ -53,11 +53,12 @@ export type EndpointOptions = Pick<CreateIngressOptions, 'enableTranscoding' | '
 export type MatrixStage = {
   sluice: SluiceProcess;
   rtmpsPort(): Promise<number>;
-  /** One encoder from its first byte to its goodbye. */
+  /** One encoder from its first byte to its goodbye. @param look at the recording, before it is gone. */
   watch(
     publish: (streamKey: string) => Promise<RunningPeer>,
     has?: Tracks,
     endpoint?: EndpointOptions,
+    look?: (file: string) => Promise<void>,
   ): Promise<Seen>;
   close(): Promise<void>;
 };
@@ -80,10 +81,10 @@ export async function startMatrixStage(
       const status = await (await fetch(`${sluice.apiUrl}/status`)).json();
       return (status as { ports: { rtmps: number } }).ports.rtmps;
     },
-    watch: (publish, has = {}, endpoint = {}) => {
+    watch: (publish, has = {}, endpoint = {}, look = () => Promise.resolve()) => {
       count += 1;
       const tracks = { picture: true, sound: true, ...has };
-      return watchOne({ sluice, hooks, room: `cell-${count}`, publish, has: tracks, endpoint });
+      return watchOne({ sluice, hooks, room: `cell-${count}`, publish, has: tracks, endpoint, look });
     },
     async close() {
       await sluice.cleanUp();
@@ -99,8 +100,9 @@ async function watchOne(cell: {
   publish: (streamKey: string) => Promise<RunningPeer>;
   has: Required<Tracks>;
   endpoint: EndpointOptions;
+  look: (file: string) => Promise<void>;
 }): Promise<Seen> {
-  const { sluice, hooks, room, publish, has, endpoint } = cell;
+  const { sluice, hooks, room, publish, has, endpoint, look } = cell;
   const rooms = new RoomServiceClient(sluice.apiUrl, API_KEY, API_SECRET);
   const ingress = new IngressClient(sluice.apiUrl, API_KEY, API_SECRET);
   const { ingressId, streamKey } = await ingress.createIngress(IngressInput.RTMP_INPUT, {
@@ -119,6 +121,7 @@ async function watchOne(cell: {
     const token = await viewerToken(room);
     await recordTracks({ wsUrl: sluice.wsUrl, token, file, seconds: RECORD_S, settleS: SETTLE_S });
     const decoded = await decode(file, has);
+    await look(file);
     await peer.stop();
     await until(END_TIMEOUT_MS, 'the end of the session', () =>
       Promise.resolve(

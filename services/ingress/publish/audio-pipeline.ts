@@ -79,15 +79,19 @@ export class AudioPipeline {
 
   #configure(codec: ConvertedAudio['codec'], description: Buffer): void {
     if (codec === 'aac') {
-      const { sampleRateHz, channels, outputSampleRateHz } = parseAacConfig(description);
-      this.#start({ codec, sampleRateHz, channels, description }, outputSampleRateHz);
+      const { sampleRateHz, channels, outputSampleRateHz, outputChannels } = parseAacConfig(description);
+      this.#start(
+        { codec, sampleRateHz, channels, description },
+        { outputSampleRateHz, channels: outputChannels },
+      );
     } else if (codec === 'flac') {
       const { streamInfo, sampleRateHz, channels } = parseFlacConfig(description);
       this.#start({ codec, sampleRateHz, channels, description: streamInfo });
     }
   }
 
-  #start(input: AudioTranscodeInput, outputSampleRateHz = input.sampleRateHz): void {
+  /** @param decoded when that is more than the core it is decoded from. */
+  #start(input: AudioTranscodeInput, decoded?: SourceFormat): void {
     const description = 'description' in input ? input.description : undefined;
     const { codec, sampleRateHz, channels } = input;
     const startsFor = Buffer.concat([
@@ -99,7 +103,7 @@ export class AudioPipeline {
     }
     const transcoder = this.#create(input);
     this.#startedFor = startsFor;
-    this.#source = { channels, outputSampleRateHz };
+    this.#source = decoded ?? { channels, outputSampleRateHz: sampleRateHz };
     this.#replaceTranscoder(transcoder);
   }
 

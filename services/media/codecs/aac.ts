@@ -10,6 +10,7 @@ const ESCAPE_OBJECT_TYPE = 31;
 const SBR = 5;
 const PARAMETRIC_STEREO = 29;
 const SYNC_EXTENSION_SBR = 0x2b7;
+const SYNC_EXTENSION_PS = 0x548;
 const ADTS_HEADER_BYTES = 7;
 
 /** An AudioSpecificConfig, ISO/IEC 14496-3 section 1.6.2.1. */
@@ -20,8 +21,10 @@ export type AacConfig = {
   sampleRateHz: number;
   /** What a decoder puts out. */
   outputSampleRateHz: number;
-  /** 1 … 6 and 8; 0 when the layout is told by a program config element inside the stream. */
+  /** Of the core, 1 … 6 and 8; 0 when the layout is told by a program config element inside the stream. */
   channels: number;
+  /** What a decoder puts out. */
+  outputChannels: number;
   sbr: boolean;
   parametricStereo: boolean;
   /** Samples per packet at the core rate: 1024, or 960 for broadcast encoders. */
@@ -35,7 +38,7 @@ export function parseAacConfig(description: Uint8Array): AacConfig {
   const sampleRateHz = readSampleRate(bits);
   const channelConfig = bits.bits(4);
   let outputSampleRateHz = sampleRateHz;
-  const parametricStereo = objectType === PARAMETRIC_STEREO;
+  let parametricStereo = objectType === PARAMETRIC_STEREO;
   let sbr = objectType === SBR || parametricStereo;
   if (sbr) {
     outputSampleRateHz = readSampleRate(bits);
@@ -51,13 +54,16 @@ export function parseAacConfig(description: Uint8Array): AacConfig {
   if (!sbr) {
     const extension = readSyncExtension(bits);
     sbr = extension !== undefined;
-    outputSampleRateHz = extension ?? outputSampleRateHz;
+    outputSampleRateHz = extension?.sampleRateHz ?? outputSampleRateHz;
+    parametricStereo = extension?.parametricStereo ?? false;
   }
+  const channels = channelConfig === 7 ? 8 : channelConfig;
   return {
     objectType,
     sampleRateHz,
     outputSampleRateHz,
-    channels: channelConfig === 7 ? 8 : channelConfig,
+    channels,
+    outputChannels: parametricStereo && channels === 1 ? 2 : channels,
     sbr,
     parametricStereo,
     frameSamples,
@@ -78,8 +84,8 @@ function readSampleRate(bits: BitReader): number {
   return sampleRateHz;
 }
 
-/** Backward compatible signalling of SBR behind the core configuration; gives the output rate. */
-function readSyncExtension(bits: BitReader): number | undefined {
+/** Backward compatible signalling of SBR, and of parametric stereo, behind the core configuration. */
+function readSyncExtension(bits: BitReader): { sampleRateHz: number; parametricStereo: boolean } | undefined {
   // dependsOnCoreCoder (without delay, as in every LC stream) and extensionFlag come first.
   if (bits.remainingBits < 2 + 11 + 5 + 1 + 4 || bits.bits(2) !== 0) {
     return undefined;
@@ -87,7 +93,9 @@ function readSyncExtension(bits: BitReader): number | undefined {
   if (bits.bits(11) !== SYNC_EXTENSION_SBR || bits.bits(5) !== SBR || !bits.flag()) {
     return undefined;
   }
-  return readSampleRate(bits);
+  const sampleRateHz = readSampleRate(bits);
+  const parametricStereo = bits.remainingBits >= 12 && bits.bits(11) === SYNC_EXTENSION_PS && bits.flag();
+  return { sampleRateHz, parametricStereo };
 }
 
 /** Two bytes for a plain AAC stream. @throws ServiceError invalid_argument for a rate AAC does not have. */

@@ -26,6 +26,16 @@ describe('AAC', () => {
       bytes(0x13, 0x10, 0x56, 0xe5, 0x98),
       { objectType: 2, sampleRateHz: 24_000, outputSampleRateHz: 48_000, sbr: true },
     ],
+    [
+      'HE-AAC version 2, explicit',
+      bytes(0xeb, 0x09, 0x88, 0x00),
+      { channels: 1, outputChannels: 2, outputSampleRateHz: 48_000, parametricStereo: true },
+    ],
+    [
+      'HE-AAC version 2, backward compatible',
+      bytes(0x13, 0x08, 0x56, 0xe5, 0x9d, 0x48, 0x80),
+      { channels: 1, outputChannels: 2, outputSampleRateHz: 48_000, parametricStereo: true },
+    ],
     ['layout inside the stream', bytes(0x12, 0x00), { channels: 0 }],
   ])('configuration: %s', (_case, data, expected) => {
     expect(parseAacConfig(data)).toMatchObject(expected);
