@@ -57,7 +57,11 @@ const PATIENT_TESTS = {
     'test/e2e/bad-input.test.ts',
     'test/e2e/redis-lost.test.ts',
   ],
-  besideUnitTests: ['test/interop/stream-output.test.ts', 'test/interop/srt-listener.test.ts'],
+  besideUnitTests: [
+    'test/interop/stream-output.test.ts',
+    'test/interop/srt-listener.test.ts',
+    'test/interop/srt-policies.test.ts',
+  ],
 };
 const NONE = { passed: 0, skipped: 0 };
 /** Files that may be tried again. */

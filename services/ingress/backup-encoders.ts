@@ -2,7 +2,7 @@ import { monotonicUs } from '../base/clock.ts';
 import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { EncoderConnection, MediaSink } from './servers/publisher-types.ts';
-import { StandbyBuffer } from './standby-buffer.ts';
+import { StandbyBuffer, type StandbyMessage } from './standby-buffer.ts';
 
 /** Without media for this long an encoder is believed stalled when another one stands by … */
 const STALLED_AFTER_US = 300_000;
@@ -86,8 +86,17 @@ export class BackupEncoders {
           this.#sink?.metadata(values);
         }
       },
-      audio: (timestampMs, body) => this.#onMedia(member, 'audio', timestampMs, body),
-      video: (timestampMs, body) => this.#onMedia(member, 'video', timestampMs, body),
+      outOfNetwork: (eventId) => {
+        if (member === this.#active) {
+          this.#sink?.outOfNetwork?.(eventId);
+        }
+      },
+      audio: (timestampMs, body, arrivalUs) => {
+        this.#onMedia(member, 'audio', { timestampMs, body, arrivalUs: arrivalUs ?? monotonicUs() });
+      },
+      video: (timestampMs, body, arrivalUs) => {
+        this.#onMedia(member, 'video', { timestampMs, body, arrivalUs: arrivalUs ?? monotonicUs() });
+      },
       lost: (cause) => {
         this.#onGone(member, (sink) => (sink.lost === undefined ? sink.end(cause) : sink.lost(cause)));
       },
@@ -95,13 +104,12 @@ export class BackupEncoders {
     };
   }
 
-  #onMedia(member: Member, kind: 'audio' | 'video', timestampMs: number, body: Buffer): void {
+  #onMedia(member: Member, kind: 'audio' | 'video', message: StandbyMessage): void {
     const nowUs = monotonicUs();
     member.pauseUs = Math.max(nowUs - member.lastMediaUs, member.pauseUs * PAUSE_MEMORY);
     member.lastMediaUs = nowUs;
     const isActive = member === this.#active;
     try {
-      const message = { timestampMs, body, arrivalUs: nowUs };
       if (kind === 'video') {
         member.buffer.video(message, !isActive);
       } else {
@@ -114,7 +122,7 @@ export class BackupEncoders {
       } // the session finds it too, and says it in its state
     }
     if (isActive) {
-      this.#sink?.[kind](timestampMs, body);
+      this.#sink?.[kind](message.timestampMs, message.body, message.arrivalUs);
     } else if (member === this.#standby && member.buffer.canStart && this.#isActiveStalled(nowUs)) {
       this.#standby = this.#active;
       this.#activate(member, 'stalled');

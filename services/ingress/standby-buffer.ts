@@ -6,7 +6,8 @@ import type { MediaSink } from './servers/publisher-types.ts';
 const MAX_FRAMES = 900;
 const MAX_BYTES = 16_000_000;
 
-type Message = { timestampMs: number; body: Buffer; arrivalUs: number };
+/** `arrivalUs` on this machine's monotonic clock. */
+export type StandbyMessage = { timestampMs: number; body: Buffer; arrivalUs: number };
 
 /**
  * What it takes to go on from an encoder at any moment: its parameter sets, and its picture since the last key frame.
@@ -17,8 +18,8 @@ export class StandbyBuffer {
   /** Sequence headers by the tracks they are for; copies, as whoever takes a body owns it. */
   readonly #videoConfigs = new Map<string, Buffer>();
   readonly #audioConfigs = new Map<string, Buffer>();
-  #latest: Message | undefined;
-  #pictures: Message[] = [];
+  #latest: StandbyMessage | undefined;
+  #pictures: StandbyMessage[] = [];
   #bytes = 0;
   #hasVideo = false;
   #hasAudio = false;
@@ -33,7 +34,7 @@ export class StandbyBuffer {
   }
 
   /** @param keep false: only sequence headers are. @throws ServiceError unimplemented, malformed. */
-  video(message: Message, keep: boolean): void {
+  video(message: StandbyMessage, keep: boolean): void {
     const parts = parseRtmpVideo(message.body);
     this.#latest = message;
     this.#hasVideo ||= parts.length > 0;
@@ -56,7 +57,7 @@ export class StandbyBuffer {
   }
 
   /** @throws ServiceError unimplemented, malformed. */
-  audio(message: Message): void {
+  audio(message: StandbyMessage): void {
     const parts = parseRtmpAudio(message.body);
     this.#latest = message;
     this.#hasAudio ||= parts.length > 0;
@@ -97,6 +98,6 @@ export class StandbyBuffer {
   }
 }
 
-function sinceUs(first: Message, later: Message): number {
+function sinceUs(first: StandbyMessage, later: StandbyMessage): number {
   return ((later.timestampMs - first.timestampMs) | 0) * 1000;
 }

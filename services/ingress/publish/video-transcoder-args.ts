@@ -18,6 +18,9 @@ const INPUT_FORMAT: Readonly<Record<VideoCodec, readonly string[]>> = {
   av1: ['-f', 'ivf'],
 };
 
+/** The times a picture came with: by default they are rounded to its rate, and two that share a step are lost or late. */
+const TIME_BASE = ['-enc_time_base', '1:1000'] as const;
+
 /** What a transcoder makes: one encoding for each layer, lowest first. */
 export type TranscodeTarget = {
   codec: EncodedVideoCodec;
@@ -104,7 +107,7 @@ function layerEncoderArgs(
       const rate = `${layer.bitrateKbps}k`;
       return [
         ...['-threads', String(threads), '-c:v', 'libvpx', '-deadline', 'realtime', '-cpu-used', '-6'],
-        ...['-lag-in-frames', '0', '-auto-alt-ref', '0', '-enc_time_base', '1:1000'],
+        ...['-lag-in-frames', '0', '-auto-alt-ref', '0', ...TIME_BASE],
         ...['-b:v', rate, '-minrate', rate, '-maxrate', rate, '-bufsize', rate],
       ];
     }
@@ -135,6 +138,7 @@ export function videoEncoderArgs(target: Pick<VideoTarget, 'bitrateKbps'>): stri
 function h264Args({ bitrateKbps }: Pick<VideoTarget, 'bitrateKbps'>): string[] {
   return [
     ...['-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'zerolatency', '-profile:v', 'baseline'],
+    ...TIME_BASE,
     ...['-b:v', `${bitrateKbps}k`, '-maxrate', `${bitrateKbps}k`, '-bufsize', `${bitrateKbps}k`],
   ];
 }

@@ -7,6 +7,7 @@ import { probeUrl, type ProbedInput } from '../../media/ffmpeg/probe-url.ts';
 import type { IngressSettings } from '../../model/ingress.ts';
 import type { MediaSink, SourceDescription } from '../servers/publisher-types.ts';
 import { LiveClock } from './live-clock.ts';
+import { LiveSound } from './live-sound.ts';
 import { livePackets, packetsOf } from './matroska-packets.ts';
 import { DecodingTimes } from './decoding-times.ts';
 import { withArrival } from './live-start.ts';
@@ -76,6 +77,7 @@ export async function playLive(
   const clock = new LiveClock();
   const delivery = new PacketDelivery(sink);
   const decodingTimes = new DecodingTimes();
+  const sound = new LiveSound();
   let arrivalUs = 0;
   /** The first packet behind a long silence: at the end of its input ffmpeg gives out what it still held. */
   let resumedUs = Number.NEGATIVE_INFINITY;
@@ -87,8 +89,12 @@ export async function playLive(
         arrivalUs > 0 && arrived.arrivalUs - arrivalUs > SRT_GOODBYE_US ? arrived.arrivalUs : resumedUs;
       arrivalUs = arrived.arrivalUs;
       const dtsUs = decodingTimes.next(packet);
+      const outUs = clock.at(packet.track.number, dtsUs, arrivalUs);
+      if (packet.track.kind === 'audio' && !sound.takes(dtsUs, outUs)) {
+        continue;
+      }
       delivery.deliver(packet, {
-        decodingMs: clock.at(packet.track.number, dtsUs, arrivalUs) / 1000,
+        decodingMs: outUs / 1000,
         compositionMs: (packet.ptsUs - dtsUs) / 1000,
         arrivalUs,
       });

@@ -1,5 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
+import { createLogger } from '../../../services/base/logger.ts';
+import { BackupEncoders } from '../../../services/ingress/backup-encoders.ts';
+import type { MediaSink } from '../../../services/ingress/servers/publisher-types.ts';
 import {
   ENDPOINT_BUFFERING,
   ENDPOINT_INACTIVE,
@@ -183,4 +186,27 @@ test('deleting the endpoint hangs up on both', async () => {
   await ingress.close('server shutting down');
   await Promise.all([first.closed, second.closed]);
   expect(states.at(-1)?.status).toBe(ENDPOINT_INACTIVE);
+});
+
+test('what a reader tells beside the media reaches the session from the encoder that is heard, and only from it', () => {
+  const heard: unknown[] = [];
+  const session: MediaSink = {
+    metadata: () => undefined,
+    outOfNetwork: (eventId) => heard.push(['splice', eventId]),
+    audio: (timestampMs, _body, arrivalUs) => heard.push(['audio', timestampMs, arrivalUs]),
+    video: (timestampMs, _body, arrivalUs) => heard.push(['video', timestampMs, arrivalUs]),
+    end: () => undefined,
+  };
+  const backup = new BackupEncoders({
+    logger: createLogger({ level: 'silent' }),
+    resume: () => session,
+  });
+  const [first, second] = [1, 2].map(() => backup.join({ drop: () => undefined }));
+  first?.outOfNetwork?.('7');
+  second?.outOfNetwork?.('8');
+  first?.video(40, AVC_CONFIG, 123_000);
+  expect(heard).toEqual([
+    ['splice', '7'],
+    ['video', 40, 123_000],
+  ]);
 });
