@@ -79,7 +79,7 @@ if (flags.has('--bench')) {
   const { runBenches } = await import('./bench-runner.mjs');
   process.exitCode = await runBenches(words);
 } else if (flags.has('--soak')) {
-  process.exitCode = report(await runVitest(['soak'], { words, timeoutMs: SOAK_TIMEOUT_MS }));
+  process.exitCode = report(await runVitest(['soak'], { words, workers: 1, timeoutMs: SOAK_TIMEOUT_MS }));
 } else {
   process.exitCode = report(await runEverything());
 }
@@ -113,7 +113,7 @@ async function runEverything() {
     total.failures.push(...outcome.failures);
   };
   const { besideChecks, besideUnitTests } = PATIENT_TESTS;
-  const first = runVitest(['interop', 'e2e'], { words: besideChecks });
+  const first = runVitest(['interop', 'e2e'], { words: besideChecks, workers: 3 });
   const lint = check('lint', ['node_modules/eslint/bin/eslint.js', '.']);
   add(await check('types (services, tests)', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']));
   add(await check('types (pages)', ['node_modules/typescript/bin/tsc', '-p', 'templates/tsconfig.json']));
@@ -143,7 +143,12 @@ async function secondTry(total) {
     const { file, names, rest } = failure;
     step(`second try: ${[file, ...names].join(' > ')}`);
     const whole = names.length === 0;
-    const { passed, skipped, failures } = await runVitest([], { words: [file], names, calm: true });
+    const { passed, skipped, failures } = await runVitest([], {
+      words: [file],
+      names,
+      workers: 1,
+      calm: true,
+    });
     if (failures.length > 0 || passed < Math.max(1, names.length)) {
       outcome.failures.push(failure);
       continue;

@@ -20,12 +20,13 @@ const RUN_TIMEOUT_MS = 14 * 60_000;
  * @param words only test files with one of these in their path; none = all
  * @param except files to leave out
  * @param names only tests with these full names; none = all
+ * @param workers files at once
  * @param calm one test after the other, each with two tries
  * @returns {Promise<Outcome>}
  */
 export async function runVitest(
   projects,
-  { words = [], except = [], names = [], calm = false, timeoutMs = RUN_TIMEOUT_MS } = {},
+  { words = [], except = [], names = [], workers = 2, calm = false, timeoutMs = RUN_TIMEOUT_MS } = {},
 ) {
   step(`tests: ${[...projects, ...words].join(', ')}`);
   const dir = await mkdtemp(path.join(tmpdir(), 'sluice-test-'));
@@ -43,7 +44,8 @@ export async function runVitest(
         ...words,
         ...except.flatMap((file) => ['--exclude', file]),
         ...(names.length === 0 ? [] : ['--testNamePattern', `^(${names.map(escaped).join('|')})$`]),
-        ...(calm ? ['--maxWorkers=1', '--maxConcurrency=1', '--retry=1'] : []),
+        `--maxWorkers=${workers}`,
+        ...(calm ? ['--maxConcurrency=1', '--retry=1'] : []),
       ],
       timeoutMs,
     );
