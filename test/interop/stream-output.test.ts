@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -25,6 +26,8 @@ import { startTlsFront } from '../support/tls-front.ts';
 
 const SECONDS = 6;
 const SECRET = 'sk-very-secret-key';
+/** Less is a header and what describes the stream. */
+const MIN_FLV_BYTES = 2_000;
 /** Short, so that a test of the budgets takes seconds. */
 const FAST = { openMs: 1_500, stallMs: 1_000, reconnectMs: 4_000 };
 
@@ -364,9 +367,19 @@ describe('a network that does not keep up', () => {
     const fast = await codedPictures(await nginx.recorded('fast'));
     expect(fast).toHaveLength(sent.length * (rounds + 1));
     expect(fast.slice(-sent.length)).toEqual(sent);
-    expectGapsAtKeys(await codedPictures(await nginx.recorded('slow')), sent);
+    await nginx.recorded('slow');
+    expectGapsAtKeys(await picturesOfAll(nginx.files('slow')), sent);
   });
 });
+
+/** A connection that was given up and made anew leaves several recordings, the first of them maybe empty. */
+async function picturesOfAll(files: string[]): Promise<CodedPicture[]> {
+  const pictures: CodedPicture[] = [];
+  for (const file of files.filter((name) => statSync(name).size > MIN_FLV_BYTES)) {
+    pictures.push(...(await codedPictures(file)));
+  }
+  return pictures;
+}
 
 /** The clip once more behind itself, thirty times as fast as it plays. */
 async function writeRound(group: StreamGroup, round: number): Promise<void> {
