@@ -6,7 +6,7 @@ import type { EgressStore } from '../bus/egress-store.ts';
 import type { IngressStore } from '../bus/ingress-store.ts';
 import { IOInfo } from '../bus/rpc-methods.ts';
 import type { WebhookDispatcher } from './webhooks/webhook-dispatcher.ts';
-import { egressEvent, egressStarted, ingressEvent, webhooksOf } from './webhooks/webhook-events.ts';
+import { egressEvent, egressStarted, ingressEvent, sessionReplaced, webhooksOf } from './webhooks/webhook-events.ts';
 
 export type IoInfoOptions = {
   bus: Bus;
@@ -53,6 +53,10 @@ export async function serveIoInfo(options: IoInfoOptions): Promise<Unregister> {
       return;
     }
     const before = info.state?.status;
+    const replaced = sessionReplaced(info, state);
+    if (replaced !== undefined) {
+      webhooks.notify(replaced);
+    }
     info.state = state;
     const event = ingressEvent(before, info);
     const isRepeated = event?.event === 'ingress_started' && started.get(ingressId) === state.resourceId;

@@ -91,7 +91,7 @@ export function stateAfterPut(
   if (stored === undefined || given === undefined) {
     return (given ?? stored ?? new IngressState()).clone();
   }
-  const isReset = given.startedAt === 0n && !LIVE.has(stored.status);
+  const isReset = given.startedAt === 0n && !isLiveState(stored);
   return (isReset || isNewerState(stored, given) ? given : stored).clone();
 }
 
@@ -99,3 +99,8 @@ const LIVE: ReadonlySet<IngressState_Status> = new Set([
   IngressState_Status.ENDPOINT_BUFFERING,
   IngressState_Status.ENDPOINT_PUBLISHING,
 ]);
+
+/** A session runs, as far as anybody was told. */
+export function isLiveState({ status }: IngressState): boolean {
+  return LIVE.has(status);
+}

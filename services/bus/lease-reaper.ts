@@ -1,15 +1,25 @@
-import { EgressStatus, type EgressInfo } from '@livekit/protocol';
-import { unixNs } from '../base/clock.ts';
-import { HTTP_STATUS_BY_CODE, messageOf, ServiceError } from '../base/errors.ts';
-import { isEnded } from './egress-store.ts';
-import type { LeaseOptions, LeaseTiming } from './leases.ts';
+import { messageOf } from '../base/errors.ts';
+import type { Bus } from './bus.ts';
+import type { LeaseKind, LeaseOptions, LeaseTiming } from './leases.ts';
 import type { RedisBus } from './redis-bus.ts';
-import { LEASED_JOBS, leaseKey } from './redis-leases.ts';
-import { IOInfo } from './rpc-methods.ts';
+import { leasedIds, leaseKey } from './redis-leases.ts';
+
+/** What becomes of a record whose owner is gone. */
+export type LostWork = {
+  kind: LeaseKind;
+  /** Reports the failure; false = there was nothing to report. @throws ServiceError when nobody listens. */
+  report(bus: Bus, lost: Lost): Promise<boolean>;
+};
+
+export type Lost = {
+  id: string;
+  silentMs: number;
+  /** False: somebody has taken it up again meanwhile. */
+  isStillLost: () => Promise<boolean>;
+};
 
 /** As long as reporting may take; a reaper that dies in between leaves the job to the next one. */
 const LOCK_MS = 10_000;
-const REPORT_TIMEOUT_MS = 5_000;
 
 /** KEYS lease, reaper's lock; ARGV node id, lock time in ms. 1 = this one reaps, 0 = another does, -1 = alive again. */
 const LOCK = `
@@ -17,9 +27,15 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return -1 end
 if redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2], 'NX') then return 1 end
 return 0`;
 
-/** Looks for leased jobs whose lease ran out and reports them as failed. */
+/** KEYS lease, leased ids; ARGV id. */
+const FORGET = `
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+return redis.call('ZREM', KEYS[2], ARGV[1])`;
+
+/** Looks for records whose lease ran out and reports them as failed. */
 export class LeaseReaper {
   readonly #bus: RedisBus;
+  readonly #work: LostWork;
   readonly #options: LeaseOptions & { timing: LeaseTiming };
   /** Since when a lease was seen missing. */
   readonly #missingSinceMs = new Map<string, number>();
@@ -28,8 +44,9 @@ export class LeaseReaper {
   #trustFromMs: number;
   #checking: Promise<void> | undefined;
 
-  constructor(bus: RedisBus, options: LeaseOptions & { timing: LeaseTiming }) {
+  constructor(bus: RedisBus, work: LostWork, options: LeaseOptions & { timing: LeaseTiming }) {
     this.#bus = bus;
+    this.#work = work;
     this.#options = options;
     this.#timer = setInterval(() => this.#tick(), options.timing.checkMs).unref();
     this.#trustFromMs = Date.now() + options.timing.ttlMs;
@@ -53,7 +70,7 @@ export class LeaseReaper {
     }
     this.#checking ??= this.#check()
       .catch((error: unknown) => {
-        this.#options.logger.warn({ reason: messageOf(error) }, 'egress leases not checked');
+        this.#options.logger.warn({ kind: this.#work.kind, reason: messageOf(error) }, 'leases not checked');
       })
       .finally(() => {
         this.#checking = undefined;
@@ -62,8 +79,9 @@ export class LeaseReaper {
 
   async #check(): Promise<void> {
     const { connection } = this.#bus;
+    const { kind } = this.#work;
     const [[seconds, microseconds], leased] = await connection.run((redis) =>
-      Promise.all([redis.time(), redis.zrange(LEASED_JOBS, 0, '-1', 'WITHSCORES')]),
+      Promise.all([redis.time(), redis.zrange(leasedIds(kind), 0, '-1', 'WITHSCORES')]),
     );
     const redisNowMs = Number(seconds) * 1000 + Number(microseconds) / 1000;
     const lastSignMs = new Map<string, number>();
@@ -71,7 +89,10 @@ export class LeaseReaper {
       lastSignMs.set(leased[index] ?? '', Number(leased[index + 1]));
     }
     const ids = [...lastSignMs.keys()];
-    const owners = ids.length === 0 ? [] : await connection.run((redis) => redis.mget(ids.map(leaseKey)));
+    const owners =
+      ids.length === 0
+        ? []
+        : await connection.run((redis) => redis.mget(ids.map((id) => leaseKey(kind, id))));
     const overdue = this.#confirm(ids.filter((_id, index) => owners[index] === null));
     await Promise.all(overdue.map((id) => this.#reap(id, redisNowMs - (lastSignMs.get(id) ?? redisNowMs))));
   }
@@ -79,66 +100,42 @@ export class LeaseReaper {
   /** Those that have been missing for long enough. */
   #confirm(missing: string[]): string[] {
     const nowMs = Date.now();
-    for (const egressId of this.#missingSinceMs.keys()) {
-      if (!missing.includes(egressId)) {
-        this.#missingSinceMs.delete(egressId);
+    for (const id of this.#missingSinceMs.keys()) {
+      if (!missing.includes(id)) {
+        this.#missingSinceMs.delete(id);
       }
     }
-    return missing.filter((egressId) => {
-      const sinceMs = this.#missingSinceMs.get(egressId) ?? nowMs;
-      this.#missingSinceMs.set(egressId, sinceMs);
+    return missing.filter((id) => {
+      const sinceMs = this.#missingSinceMs.get(id) ?? nowMs;
+      this.#missingSinceMs.set(id, sinceMs);
       return nowMs - sinceMs >= this.#options.timing.confirmMs;
     });
   }
 
-  async #reap(egressId: string, silentMs: number): Promise<void> {
+  async #reap(id: string, silentMs: number): Promise<void> {
     const { nodeId, logger } = this.#options;
     const { connection } = this.#bus;
-    const lock = `${leaseKey(egressId)}:reaper`;
+    const { kind } = this.#work;
+    const lock = `${leaseKey(kind, id)}:reaper`;
     const outcome = await connection.run((redis) =>
-      redis.eval(LOCK, 2, leaseKey(egressId), lock, nodeId, LOCK_MS),
+      redis.eval(LOCK, 2, leaseKey(kind, id), lock, nodeId, LOCK_MS),
     );
     if (outcome !== 1) {
       return;
     }
     try {
-      const info = await this.#load(egressId);
-      if (info !== undefined && !isEnded(info.status)) {
-        await this.#bus.request(IOInfo.updateEgress, failed(info, silentMs), {
-          timeoutMs: REPORT_TIMEOUT_MS,
-        });
-        logger.warn({ egressId, silentMs }, 'egress node lost, job reported as failed');
+      const isStillLost = async (): Promise<boolean> =>
+        (await connection.run((redis) => redis.exists(leaseKey(kind, id)))) === 0;
+      if (await this.#work.report(this.#bus, { id, silentMs, isStillLost })) {
+        logger.warn({ kind, id, silentMs }, 'node lost, its work reported as failed');
       }
-      await connection.run((redis) => redis.zrem(LEASED_JOBS, egressId));
-      this.#missingSinceMs.delete(egressId);
+      // Whoever has taken it up meanwhile keeps it.
+      await connection.run((redis) => redis.eval(FORGET, 2, leaseKey(kind, id), leasedIds(kind), id));
+      this.#missingSinceMs.delete(id);
     } catch (error) {
-      logger.warn({ egressId, reason: messageOf(error) }, 'lost egress job not reported yet');
+      logger.warn({ kind, id, reason: messageOf(error) }, 'work of a lost node not reported yet');
     } finally {
       await connection.run((redis) => redis.del(lock)).catch(() => undefined);
     }
   }
-
-  async #load(egressId: string): Promise<EgressInfo | undefined> {
-    try {
-      return await this.#bus.request(IOInfo.getEgress, { egressId }, { timeoutMs: REPORT_TIMEOUT_MS });
-    } catch (error) {
-      if (error instanceof ServiceError && error.code === 'not_found') {
-        return undefined;
-      }
-      throw error;
-    }
-  }
-}
-
-function failed(info: EgressInfo, silentMs: number): EgressInfo {
-  const update = info.clone();
-  const now = unixNs();
-  update.status = EgressStatus.EGRESS_FAILED;
-  update.error = `egress node lost: no sign of life for ${Math.round(silentMs / 1000)} s`;
-  update.errorCode = HTTP_STATUS_BY_CODE.unavailable;
-  update.details = 'End reason: Failure';
-  // The lost node's clock may have run ahead of this one's.
-  update.updatedAt = now > info.updatedAt ? now : info.updatedAt + 1n;
-  update.endedAt = update.updatedAt;
-  return update;
 }

@@ -1,38 +1,46 @@
 import { messageOf } from '../base/errors.ts';
 import type { Unregister } from './bus.ts';
-import type { EgressLeases, LeaseOptions, LeaseTiming } from './leases.ts';
+import type { LeaseKind, LeaseOptions, Leases, LeaseTiming } from './leases.ts';
 import type { RedisConnection } from './redis-connection.ts';
 
-/** Ids of all leased jobs, scored with the time of the last sign of life (Redis's clock, ms). */
-export const LEASED_JOBS = 'sluice:leases:egress';
-
-/** Holds the owner's node id and expires by itself. */
-export function leaseKey(egressId: string): string {
-  return `sluice:lease:egress:${egressId}`;
+/** Ids of all that is leased, scored with the time of the last sign of life (Redis's clock, ms). */
+export function leasedIds(kind: LeaseKind): string {
+  return `sluice:leases:${kind}`;
 }
 
-/** KEYS lease, leased jobs; ARGV egress id, node id, ttl in ms. */
+/** Holds its owner, a node and a number, and expires by itself. */
+export function leaseKey(kind: LeaseKind, id: string): string {
+  return `sluice:lease:${kind}:${id}`;
+}
+
+/** KEYS lease, leased ids; ARGV id, owner, ttl in ms. */
 const REFRESH = `
 local now = redis.call('TIME')
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return redis.call('ZADD', KEYS[2], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])`;
 
-/** KEYS as above; ARGV egress id, node id: a lease somebody else took meanwhile stays his. */
+/** KEYS as above; ARGV id, owner: a lease somebody else took meanwhile stays his. */
 const RELEASE = `
-if redis.call('GET', KEYS[1]) == ARGV[2] then redis.call('DEL', KEYS[1]) end
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[2] then return 0 end
+redis.call('DEL', KEYS[1])
 return redis.call('ZREM', KEYS[2], ARGV[1])`;
 
 /** The leases of one node. One timer refreshes all of them; coming back after a lost connection does too. */
-export class RedisEgressLeases implements EgressLeases {
+export class RedisLeases implements Leases {
   readonly #connection: RedisConnection;
+  readonly #kind: LeaseKind;
   readonly #options: LeaseOptions & { timing: LeaseTiming };
-  readonly #held = new Set<string>();
+  /** What the lease of each id says: every time it is held anew it is another one. */
+  readonly #held = new Map<string, string>();
+  #holds = 0;
   readonly #timer: NodeJS.Timeout;
   readonly #stopObserving: () => void;
   #isFailing = false;
 
-  constructor(connection: RedisConnection, options: LeaseOptions & { timing: LeaseTiming }) {
+  constructor(connection: RedisConnection, kind: LeaseKind, options: LeaseOptions & { timing: LeaseTiming }) {
     this.#connection = connection;
+    this.#kind = kind;
     this.#options = options;
     this.#timer = setInterval(() => void this.#refreshAll(), options.timing.refreshMs).unref();
     this.#stopObserving = connection.observe((state) => {
@@ -42,10 +50,17 @@ export class RedisEgressLeases implements EgressLeases {
     });
   }
 
-  async hold(egressId: string): Promise<Unregister> {
-    await this.#refresh(egressId);
-    this.#held.add(egressId);
-    return () => this.#release(egressId);
+  async hold(id: string): Promise<Unregister> {
+    this.#holds += 1;
+    const owner = `${this.#options.nodeId}/${this.#holds}`;
+    this.#held.set(id, owner);
+    try {
+      await this.#refresh(id, owner);
+    } catch (error) {
+      this.#drop(id, owner);
+      throw error;
+    }
+    return () => this.#release(id, owner);
   }
 
   close(): Promise<void> {
@@ -55,17 +70,21 @@ export class RedisEgressLeases implements EgressLeases {
     return Promise.resolve();
   }
 
-  async #release(egressId: string): Promise<void> {
-    if (!this.#held.delete(egressId)) {
+  #drop(id: string, owner: string): boolean {
+    return this.#held.get(id) === owner && this.#held.delete(id);
+  }
+
+  async #release(id: string, owner: string): Promise<void> {
+    if (!this.#drop(id, owner)) {
       return;
     }
     try {
       await this.#connection.run((redis) =>
-        redis.eval(RELEASE, 2, leaseKey(egressId), LEASED_JOBS, egressId, this.#options.nodeId),
+        redis.eval(RELEASE, 2, leaseKey(this.#kind, id), leasedIds(this.#kind), id, owner),
       );
     } catch (error) {
-      // It runs out by itself, and a reaper leaves ended jobs alone.
-      this.#options.logger.warn({ egressId, reason: messageOf(error) }, 'egress lease not released');
+      // It runs out by itself, and a reaper leaves alone what ended.
+      this.#options.logger.warn({ kind: this.#kind, id, reason: messageOf(error) }, 'lease not released');
     }
   }
 
@@ -74,20 +93,19 @@ export class RedisEgressLeases implements EgressLeases {
       return;
     }
     try {
-      await Promise.all([...this.#held].map((egressId) => this.#refresh(egressId)));
+      await Promise.all([...this.#held].map(([id, owner]) => this.#refresh(id, owner)));
       this.#isFailing = false;
     } catch (error) {
       if (!this.#isFailing) {
-        this.#options.logger.warn({ reason: messageOf(error) }, 'egress leases not refreshed');
+        this.#options.logger.warn({ kind: this.#kind, reason: messageOf(error) }, 'leases not refreshed');
       }
       this.#isFailing = true;
     }
   }
 
-  async #refresh(egressId: string): Promise<void> {
-    const { nodeId, timing } = this.#options;
-    await this.#connection.run((redis) =>
-      redis.eval(REFRESH, 2, leaseKey(egressId), LEASED_JOBS, egressId, nodeId, timing.ttlMs),
-    );
+  async #refresh(id: string, owner: string): Promise<void> {
+    const keys = [leaseKey(this.#kind, id), leasedIds(this.#kind)];
+    const { ttlMs } = this.#options.timing;
+    await this.#connection.run((redis) => redis.eval(REFRESH, 2, ...keys, id, owner, ttlMs));
   }
 }

@@ -12,25 +12,18 @@ import type { IngressStore } from '../bus/ingress-store.ts';
 import { startLeaseReaper } from '../bus/leases.ts';
 import { claimServer } from '../bus/server-claim.ts';
 import type { EgressService } from '../egress/egress-service.ts';
-import type { IngressCpuCost } from '../ingress/admission.ts';
-import { startIngress, type Ingress } from '../ingress/ingress-service.ts';
+import type { Ingress } from '../ingress/ingress-service.ts';
 import { LocalMedia } from '../media/rtp/local-media.ts';
-import { mediaBindAddress, publicHost, selfHost } from './addresses.ts';
+import { publicHost, selfHost } from './addresses.ts';
 import { openBackbone, type Backbone } from './backbone.ts';
 import { startEgressPart } from './egress-part.ts';
+import { startIngressPart } from './ingress-part.ts';
 import { PartList } from './part-list.ts';
-import { rtmpsOptions, rtmpsUrl } from './rtmps.ts';
-import { srtOptions, srtUrl } from './srt.ts';
-import { urlInputOptions } from './url-input.ts';
+import { rtmpsUrl } from './rtmps.ts';
+import { srtUrl } from './srt.ts';
 import { partsOf, type Role } from './roles.ts';
 import { startServerPart } from './server-part.ts';
-import {
-  countPublishing,
-  observeEgress,
-  observeIngress,
-  observePacketLatency,
-  observeRooms,
-} from './service-metrics.ts';
+import { observeEgress, observeIngress, observeRooms } from './service-metrics.ts';
 import type { Tools } from './tools.ts';
 import { VERSION } from './version.ts';
 
@@ -139,35 +132,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
     }
     const room = { wsUrl: roomUrl(config, ports.http), ...firstKey(config.keys) };
     if (wanted.includes('ingress')) {
-      ingress = parts.add(
-        'ingress',
-        await startIngress({
-          bus,
-          logger: logger.child({ service: 'ingress' }),
-          localMedia,
-          rtmp: {
-            port: config.ingress.rtmp_port,
-            bindAddress: mediaBindAddress(config),
-            policy: {
-              reconnectWindowMs: config.ingress.reconnect_window * 1000,
-              duplicateKey: config.ingress.duplicate_key,
-              maxLatencyMs: config.ingress.max_latency_ms,
-            },
-            slates: { files: config.ingress.slates, byDefault: config.ingress.slate },
-          },
-          ...(await rtmpsOptions(config)),
-          srt: srtOptions(config, options.tools),
-          url: await urlInputOptions(config),
-          ffprobePath: options.tools.ffprobePath,
-          cpuCost: ingressCpuCost(config),
-          maxCpuUtilization: config.ingress.max_cpu_utilization,
-          onPublishResult: countPublishing(metrics),
-          onPacketLatency: observePacketLatency(metrics),
-          whip: { port: config.ingress.whip_port, bindAddress: mediaBindAddress(config) },
-          room,
-          ffmpegPath: options.tools.ffmpegPath,
-        }),
-      );
+      ingress = await startIngressPart({ ...options, ...{ nodeId, bus, metrics, localMedia, room, parts } });
       ports.rtmp = ingress.rtmpPort;
       urls.rtmp = config.ingress.rtmp_base_url ?? `rtmp://${host}:${ports.rtmp}/live`;
       ports.rtmps = ingress.rtmpsPort;
@@ -218,17 +183,6 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
 }
 
 /** Workers join rooms through LiveKit's protocol, so they could as well join another server. */
-function ingressCpuCost({ ingress: { cpu_cost: cost } }: Config): IngressCpuCost {
-  return {
-    rtmp: cost.rtmp,
-    rtmpTranscoding: cost.rtmp_transcoding,
-    srt: cost.srt,
-    whip: cost.whip,
-    whipBypassTranscoding: cost.whip_bypass_transcoding,
-    url: cost.url,
-  };
-}
-
 function roomUrl(config: Config, httpPort: number): string {
   return httpPort === 0 ? (config.ws_url ?? '') : `ws://${selfHost(config)}:${httpPort}`;
 }

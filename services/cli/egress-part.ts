@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { Config } from '../base/config/schema.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Bus } from '../bus/bus.ts';
-import { createEgressLeases } from '../bus/leases.ts';
+import { createLeases } from '../bus/leases.ts';
 import type { CpuCost } from '../egress/admission.ts';
 import { startEgress, type EgressService } from '../egress/egress-service.ts';
 import type { S3Target } from '../model/egress.ts';
@@ -31,7 +31,7 @@ export async function startEgressPart(options: EgressPartOptions): Promise<Egres
   await mkdir(temporary, { recursive: true });
   const workDir = await mkdtemp(path.join(temporary, 'sluice-'));
   const { bus, nodeId, logger } = options;
-  const leases = createEgressLeases(bus, { nodeId, logger });
+  const leases = createLeases(bus, 'egress', { nodeId, logger });
   const egress = await startEgress({
     bus,
     leases,

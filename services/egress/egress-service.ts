@@ -6,7 +6,7 @@ import { unixNs } from '../base/clock.ts';
 import { messageOf, ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Bus, Unregister } from '../bus/bus.ts';
-import type { EgressLeases } from '../bus/leases.ts';
+import type { Leases } from '../bus/leases.ts';
 import type { RpcStartEgressRequest } from '../bus/rpc-messages.ts';
 import { EgressHandler, EgressInternal, IOInfo } from '../bus/rpc-methods.ts';
 import type { S3Target, StorageTarget, ValidatedEgress } from '../model/egress.ts';
@@ -31,7 +31,7 @@ const DEFAULT_MAX_HANDLER_RSS_BYTES = 1 << 30;
 export type EgressServiceOptions = {
   bus: Bus;
   /** Shows that this node is alive as long as a job runs; none in tests of a single process. */
-  leases?: EgressLeases;
+  leases?: Leases;
   logger: Logger;
   room: { wsUrl: string; apiKey: string; apiSecret: string };
   tools: { ffmpegPath: string; ffprobePath: string | undefined; chromiumPath: string | undefined };

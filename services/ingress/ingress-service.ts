@@ -3,6 +3,7 @@ import { IngressInput } from '@livekit/protocol';
 import { ServiceError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Bus } from '../bus/bus.ts';
+import type { Leases } from '../bus/leases.ts';
 import type { LocalMedia } from '../media/rtp/local-media.ts';
 import { connectRoom as connectRoomClient } from '../rtc-client/room-client.ts';
 import type { ConnectRoom } from '../rtc-client/room-client-types.ts';
@@ -42,6 +43,8 @@ const WHIP_QUESTION_TTL_S = 60;
 
 export type IngressOptions = {
   bus: Bus;
+  /** Shows that this node is alive as long as a session runs; none in tests of a single process. */
+  leases?: Leases;
   logger: Logger;
   /** port 0 = any free port. */
   rtmp: {
@@ -106,7 +109,7 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
     cost: { ...DEFAULT_INGRESS_CPU_COST, ...options.cpuCost },
     maxCpuUtilization: options.maxCpuUtilization ?? DEFAULT_MAX_CPU_UTILIZATION,
   });
-  const sessions = new SessionRegistry({ bus, logger, admission });
+  const sessions = new SessionRegistry({ bus, logger, admission, leases: options.leases });
   const slates = options.rtmp.slates && {
     settings: options.rtmp.slates,
     films: new SlateFilms({ ffmpegPath: options.ffmpegPath, logger }),

@@ -2,7 +2,8 @@ import type { IngressInfo } from '@livekit/protocol';
 import { messageOf, ServiceError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
-import type { Bus } from '../bus/bus.ts';
+import type { Bus, Unregister } from '../bus/bus.ts';
+import type { Leases } from '../bus/leases.ts';
 import type { IngressAdmission, IngressWork } from './admission.ts';
 import { StateReporter } from './state-reporter.ts';
 
@@ -29,12 +30,21 @@ export class SessionRegistry {
   /** undefined while a session is being set up: the id is taken already. */
   readonly #sessions = new Map<string, RunningSession | undefined>();
   readonly #admission: IngressAdmission;
+  readonly #leases: Leases | undefined;
+  /** Ends that are not over before the lease is given back. */
+  readonly #endings = new Set<Promise<void>>();
   #closed = false;
 
-  constructor(options: { bus: Bus; logger: Logger; admission: IngressAdmission }) {
+  constructor(options: {
+    bus: Bus;
+    logger: Logger;
+    admission: IngressAdmission;
+    leases: Leases | undefined;
+  }) {
     this.#bus = options.bus;
     this.#logger = options.logger;
     this.#admission = options.admission;
+    this.#leases = options.leases;
   }
 
   /** Takes nothing new any more. */
@@ -54,7 +64,7 @@ export class SessionRegistry {
   /**
    * Starts a session and keeps it until it ends. A failed start is reported as the endpoint's state.
    * @throws ServiceError already_exists while another encoder publishes, resource_exhausted when this node has no CPU
-   *   left for it; whatever `start` throws.
+   *   left for it, unavailable when nobody could miss this node; whatever `start` throws.
    */
   async run<Session extends RunningSession>(
     info: IngressInfo,
@@ -72,15 +82,18 @@ export class SessionRegistry {
     }
     this.#admission.reserve(ingressId, workOf(info, resourcePrefix));
     this.#sessions.set(ingressId, undefined);
+    let release: Unregister | undefined;
     try {
+      release = await this.#leases?.hold(ingressId);
       const session = await start();
       this.#sessions.set(ingressId, session);
-      void session.ended.then(() => this.#forget(ingressId));
+      this.#watch(ingressId, session, release);
       return session;
     } catch (error) {
       this.#forget(ingressId);
       this.#logger.error({ err: error, ingressId }, 'ingress session not started');
       await this.#reportFailure(info, resourcePrefix, error);
+      await release?.();
       throw error;
     }
   }
@@ -89,11 +102,22 @@ export class SessionRegistry {
   async drain(): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#sessions.values()].map(async (session) => session?.ended));
+    await Promise.all(this.#endings);
   }
 
   async close(cause: string): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#sessions.values()].map(async (session) => session?.stop(cause)));
+    await Promise.all(this.#endings);
+  }
+
+  #watch(ingressId: string, session: RunningSession, release: Unregister | undefined): void {
+    const ending = session.ended.then(async () => {
+      this.#forget(ingressId);
+      await release?.();
+    });
+    this.#endings.add(ending);
+    void ending.finally(() => this.#endings.delete(ending));
   }
 
   #forget(ingressId: string): void {

@@ -49,6 +49,8 @@ export class ObsLikeEncoder {
   readonly location: string;
   readonly offer: string;
   readonly answer: string;
+  /** Resolves when the connection is over, whoever ended it. */
+  readonly ended: Promise<void>;
   readonly #pc: nodeDataChannel.PeerConnection;
   readonly #options: ObsLikeOptions;
   readonly #sockets: Socket[] = [];
@@ -94,6 +96,13 @@ export class ObsLikeEncoder {
     this.location = new URL(exchange.location, options.url).href;
     this.offer = exchange.offer;
     this.answer = exchange.answer;
+    this.ended = new Promise((resolve) => {
+      pc.onStateChange((state) => {
+        if (state === 'disconnected' || state === 'failed' || state === 'closed') {
+          resolve();
+        }
+      });
+    });
   }
 
   /** Candidates of the server that this side knows: it learns no others, as the server sends no checks. */

@@ -56,3 +56,22 @@ export function ingressEvent(
   const isOver = RUNNING.has(before) ? !RUNNING.has(status) : status === ENDPOINT_ERROR;
   return isOver ? { ...about, event: 'ingress_ended' } : undefined;
 }
+
+/**
+ * `ingress_ended` for a session whose end nobody told: its node was lost, and the encoder came back to another
+ * before that was noticed. Undefined when there is none.
+ */
+export function sessionReplaced(before: livekit.IngressInfo, next: livekit.IngressState): Event | undefined {
+  const { state } = before;
+  if (state === undefined || state.resourceId === next.resourceId || !RUNNING.has(state.status)) {
+    return undefined;
+  }
+  const ingressInfo = before.clone();
+  const last = state.clone();
+  last.status = ENDPOINT_ERROR;
+  last.error = 'the encoder publishes through another session now';
+  last.updatedAt = next.startedAt;
+  last.endedAt = next.startedAt;
+  ingressInfo.state = last;
+  return { event: 'ingress_ended', room: { name: before.roomName }, ingressInfo };
+}

@@ -3,7 +3,7 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { ServiceError } from '../../../services/base/errors.ts';
 import { createLogger } from '../../../services/base/logger.ts';
-import { createEgressLeases, LEASE_TIMING, startLeaseReaper } from '../../../services/bus/leases.ts';
+import { createLeases, LEASE_TIMING, startLeaseReaper } from '../../../services/bus/leases.ts';
 import { MemoryBus } from '../../../services/bus/memory-bus.ts';
 import { connectRedisBus, type RedisBus } from '../../../services/bus/redis-bus.ts';
 import { RedisEgressStore } from '../../../services/bus/redis-egress-store.ts';
@@ -66,7 +66,7 @@ async function nodeWithJob(
 ): Promise<() => Promise<void>> {
   await store.put(new EgressInfo({ egressId, roomName: 'studio', status, startedAt: 1n, updatedAt: 1n }));
   const bus = await connect();
-  const leases = createEgressLeases(bus, { nodeId: `ND_${egressId}`, logger, timing });
+  const leases = createLeases(bus, 'egress', { nodeId: `ND_${egressId}`, logger, timing });
   await leases.hold(egressId);
   return async () => {
     await leases.close();
@@ -112,7 +112,7 @@ it('leaves alone what ended, what was released, and the jobs of LiveKit’s own 
     await nodeWithJob('EG_done', EgressStatus.EGRESS_COMPLETE)
   )();
   await store.put(new EgressInfo({ egressId: 'EG_go', status: EgressStatus.EGRESS_ACTIVE }));
-  const leases = createEgressLeases(await connect(), { nodeId: 'ND_1', logger, timing });
+  const leases = createLeases(await connect(), 'egress', { nodeId: 'ND_1', logger, timing });
   await (
     await leases.hold('EG_released')
   )();
@@ -161,14 +161,14 @@ it('does not take the absence of Redis for the absence of nodes', async () => {
 
 it('refuses a job while there is no Redis to miss it', async () => {
   const bus = await connect();
-  const leases = createEgressLeases(bus, { nodeId: 'ND_1', logger, timing });
+  const leases = createLeases(bus, 'egress', { nodeId: 'ND_1', logger, timing });
   await bus.close();
   await expect(leases.hold('EG_1')).rejects.toMatchObject({ code: 'unavailable' });
 });
 
 it('costs nothing in one process', async () => {
   const bus = new MemoryBus();
-  const leases = createEgressLeases(bus, { nodeId: 'ND_1', logger });
+  const leases = createLeases(bus, 'egress', { nodeId: 'ND_1', logger });
   await (
     await leases.hold('EG_1')
   )();
