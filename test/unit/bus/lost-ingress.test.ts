@@ -169,13 +169,14 @@ describe.each<[string, () => Promise<{ bus: Bus; store: IngressStore }>]>([
 });
 
 describe('the lease of an ingress session', () => {
+  let records: RedisBus;
   let crash: () => Promise<void>;
   let release: Unregister;
 
   beforeEach(async () => {
-    const connected = await connect();
-    await connected.connection.run((client) => client.flushall());
-    await serve({ bus: connected, store: new RedisIngressStore(connected.connection, logger) });
+    records = await connect();
+    await records.connection.run((client) => client.flushall());
+    await serve({ bus: records, store: new RedisIngressStore(records.connection, logger) });
     const node = await connect();
     const leases = createLeases(node, 'ingress', { nodeId: 'ND_a', logger, timing });
     release = await leases.hold('IN_1');
@@ -224,5 +225,5 @@ describe('the lease of an ingress session', () => {
   });
 
   const leased = (): Promise<string[]> =>
-    (bus as RedisBus).connection.run((client) => client.zrange('sluice:leases:ingress', 0, '-1'));
+    records.connection.run((client) => client.zrange('sluice:leases:ingress', 0, '-1'));
 });
