@@ -6,7 +6,13 @@ import type { EgressStore } from '../bus/egress-store.ts';
 import type { IngressStore } from '../bus/ingress-store.ts';
 import { IOInfo } from '../bus/rpc-methods.ts';
 import type { WebhookDispatcher } from './webhooks/webhook-dispatcher.ts';
-import { egressEvent, egressStarted, ingressEvent, sessionReplaced, webhooksOf } from './webhooks/webhook-events.ts';
+import {
+  egressEvent,
+  egressStarted,
+  ingressEvent,
+  sessionReplaced,
+  webhooksOf,
+} from './webhooks/webhook-events.ts';
 
 export type IoInfoOptions = {
   bus: Bus;
