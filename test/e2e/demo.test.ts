@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ffprobe, streamOf } from '../support/ffprobe.ts';
 import { isNear, meanColour } from '../support/picture.ts';
 import { processesMarked } from '../support/sluice-process.ts';
@@ -32,11 +32,12 @@ let files: string[];
 const fileNamed = (name: string): string =>
   files.find((file) => file.endsWith(`/${name}`)) ?? expect.fail(`no ${name} in:\n${output}`);
 
-beforeAll(async () => {
+beforeEach(async () => {
+  output = '';
   dir = await mkdtemp(path.join(tmpdir(), 'sd-'));
   await mkdir(path.join(dir, 't'));
 });
-afterAll(() => rm(dir, { recursive: true, force: true }));
+afterEach(() => rm(dir, { recursive: true, force: true }));
 
 test(
   'the demo shows everything, says ok only to what it has decoded, and leaves nothing behind',

@@ -10,11 +10,12 @@ import {
   TrackType,
   type EgressInfo,
 } from 'livekit-server-sdk';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { BASELINE_720P, fixtureFile } from '../../fixtures/generate.ts';
 import { ffprobe, streamOf } from '../support/ffprobe.ts';
 import { analyzeFlashBeep } from '../support/flash-beep.ts';
-import { until } from '../support/published-room.ts';
+import { stopJobs, until } from '../support/published-room.ts';
+import { freshName } from '../support/fresh-name.ts';
 import { startRedis, type RedisServer } from '../support/redis-server.ts';
 import { pushFile } from '../support/rtmp-push.ts';
 import { API_KEY, API_SECRET } from '../support/sluice-process.ts';
@@ -29,7 +30,15 @@ describe('many processes', () => {
   const processes: RoleProcess[] = [];
   let redis: RedisServer | undefined;
   let sink: WebhookSink;
-  let workers: RoleProcess[];
+  /** Those that take jobs. */
+  let workers: RoleProcess[] = [];
+  let startWorker: () => Promise<RoleProcess>;
+  /** Tests kill and drain workers, also those that are tried again. */
+  const haveWorkers = async (count: number): Promise<void> => {
+    while (workers.length < count) {
+      workers.push(await startWorker());
+    }
+  };
   let rooms: RoomServiceClient;
   let egress: EgressClient;
   let push: ReturnType<typeof pushFile> | undefined;
@@ -55,10 +64,8 @@ describe('many processes', () => {
     const ingress = await start('ingress', { ...worker, ingress: { rtmp_port: 0, whip_port: 0 } });
     // A node has room for one page (an idle one always has), so two pages go to two nodes.
     const cost = { room_composite: 1_000, track: 0.001 };
-    workers = [
-      await start('egress', { ...worker, egress: { cpu_cost: cost } }),
-      await start('egress', { ...worker, egress: { cpu_cost: cost } }),
-    ];
+    startWorker = () => start('egress', { ...worker, egress: { cpu_cost: cost } });
+    await haveWorkers(2);
     rooms = new RoomServiceClient(server.healthUrl, API_KEY, API_SECRET);
     egress = new EgressClient(server.healthUrl, API_KEY, API_SECRET);
     const { streamKey } = await new IngressClient(server.healthUrl, API_KEY, API_SECRET).createIngress(
@@ -68,7 +75,7 @@ describe('many processes', () => {
     const { ports } = await ingress.status();
     push = pushFile(fixture, `rtmp://127.0.0.1:${ports['rtmp'] ?? 0}/live/${streamKey}`, { loop: true });
     await sink.event(({ event }) => event === 'ingress_started');
-    videoSid = await until(20_000, `tracks in room ${ROOM}`, async () => {
+    videoSid = await until(40_000, `tracks in room ${ROOM}`, async () => {
       const [obs] = await rooms.listParticipants(ROOM).catch(() => []);
       return obs?.tracks.length === 2
         ? obs.tracks.find(({ type }) => type === TrackType.VIDEO)?.sid
@@ -76,6 +83,7 @@ describe('many processes', () => {
     });
   }, 240_000);
 
+  afterEach(() => stopJobs(egress));
   afterAll(async () => {
     await push?.stop();
     await Promise.all(processes.map((process) => process.cleanUp()));
@@ -118,11 +126,11 @@ describe('many processes', () => {
 
   it('record: jobs on workers, statuses and webhooks at the server', async () => {
     const composite = await egress.startRoomCompositeEgress(ROOM, {
-      file: new EncodedFileOutput({ filepath: 'room.mp4' }),
+      file: new EncodedFileOutput({ filepath: `${freshName('room')}.mp4` }),
     });
     const track = await egress.startTrackEgress(
       ROOM,
-      new DirectFileOutput({ filepath: 'track.mp4' }),
+      new DirectFileOutput({ filepath: `${freshName('track')}.mp4` }),
       videoSid,
     );
     await Promise.all([reach(composite.egressId, EGRESS_ACTIVE), reach(track.egressId, EGRESS_ACTIVE)]);
@@ -150,9 +158,12 @@ describe('many processes', () => {
   });
 
   it('survive a killed worker: its jobs are FAILED within 10 s, those of the other go on', async () => {
+    await haveWorkers(2);
     const jobs = await Promise.all(
-      ['one.mp4', 'two.mp4'].map((filepath) =>
-        egress.startRoomCompositeEgress(ROOM, { file: new EncodedFileOutput({ filepath }) }),
+      ['one', 'two'].map((name) =>
+        egress.startRoomCompositeEgress(ROOM, {
+          file: new EncodedFileOutput({ filepath: `${freshName(name)}.mp4` }),
+        }),
       ),
     );
     await Promise.all(jobs.map(({ egressId }) => reach(egressId, EGRESS_ACTIVE)));
@@ -163,8 +174,9 @@ describe('many processes', () => {
 
     await delay(3_000);
     const killedAtMs = Date.now();
+    workers = workers.filter((worker) => worker !== lost);
     lost.signal('SIGKILL');
-    const failed = await reach(first ?? '', EGRESS_FAILED, 15_000);
+    const failed = await reach(first ?? '', EGRESS_FAILED, 30_000);
     const tookMs = Date.now() - killedAtMs;
     console.info(`a lost worker was noticed after ${(tookMs / 1000).toFixed(1)} s`);
     expect(failed.error).toMatch(/^egress node lost: no sign of life for \d+ s$/);
@@ -184,20 +196,24 @@ describe('many processes', () => {
   });
 
   it('drain on SIGTERM: no new jobs, the running one ends by itself and is stored', async () => {
-    const worker = workers.find(
-      (candidate) => !candidate.log().includes('SIGKILL') && isAlive(candidate.pid),
-    );
-    const job = await egress.startTrackEgress(ROOM, new DirectFileOutput({ filepath: 'last.mp4' }), videoSid);
+    await haveWorkers(1);
+    const name = freshName('last');
+    const output = new DirectFileOutput({ filepath: `${name}.mp4` });
+    const job = await egress.startTrackEgress(ROOM, output, videoSid);
     await reach(job.egressId, EGRESS_ACTIVE);
-    worker?.signal('SIGTERM');
+    const draining = workers;
+    workers = [];
+    draining.forEach((worker) => {
+      worker.signal('SIGTERM');
+    });
     await expect
       .poll(
         () =>
           egress
-            .startTrackEgress(ROOM, new DirectFileOutput({ filepath: 'refused.mp4' }), videoSid)
+            .startTrackEgress(ROOM, new DirectFileOutput({ filepath: `not-${name}.mp4` }), videoSid)
             .then((info) => egress.stopEgress(info.egressId).then(() => 'taken'))
             .catch((error: unknown) => String((error as { message?: string }).message)),
-        { timeout: 20_000, interval: 500 },
+        { timeout: 40_000, interval: 500 },
       )
       .toMatch(/no response from servers/);
     await delay(4_000);
@@ -205,15 +221,6 @@ describe('many processes', () => {
     await egress.stopEgress(job.egressId);
     const info = await reach(job.egressId, EGRESS_COMPLETE);
     expect(Number(info.fileResults[0]?.size)).toBeGreaterThan(0);
-    expect(await worker?.exited).toBe(0);
+    expect(await Promise.all(draining.map(({ exited }) => exited))).toEqual(draining.map(() => 0));
   });
 });
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

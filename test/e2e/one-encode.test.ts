@@ -11,16 +11,15 @@ import {
   StreamProtocol,
   type EgressInfo,
 } from 'livekit-server-sdk';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { CLIP_FRAMES, startClipRoom, type ClipRoom } from '../support/clip-room.ts';
 import { fromFolder, joinSegments } from '../support/delivered-segments.ts';
 import { ffprobe, packetHashes, streamOf } from '../support/ffprobe.ts';
 import { analyzeFlashBeep, type FlashBeepReport } from '../support/flash-beep.ts';
 import { frameCounters } from '../support/frame-counter.ts';
+import { freshName } from '../support/fresh-name.ts';
 import { codedPictures } from '../support/nal-hashes.ts';
 import { freePort } from '../support/ports.ts';
-
-const [FIRST, TLS, DEAD, ADDED] = ['sk-first-key', 'sk-tls-key', 'sk-dead-key', 'sk-added-key'];
 
 type Film = Awaited<ReturnType<typeof frameCounters>>;
 
@@ -28,6 +27,7 @@ let clip: ClipRoom;
 beforeAll(async () => {
   clip = await startClipRoom();
 }, 120_000);
+afterEach(() => clip.stopJobs());
 afterAll(() => clip.close());
 
 const statuses = (info: EgressInfo): number[] => info.streamResults.map(({ status }) => status);
@@ -40,16 +40,20 @@ describe('one encode of a room', () => {
     { timeout: 150_000 },
     async () => {
       const { egress, nginx, room, rtmpsUrl, reach, sluice, workDir } = clip;
+      const folder = freshName('all');
+      const [FIRST, TLS, DEAD, ADDED] = ['first', 'tls', 'dead', 'added'].map(
+        (name) => `sk-${freshName(name)}-key`,
+      ) as [string, string, string, string];
       const dead = `rtmp://127.0.0.1:${await freePort()}/live/${DEAD}`;
       const started = await egress.startRoomCompositeEgress(
         room,
         {
-          file: new EncodedFileOutput({ filepath: 'all/whole.mp4' }),
+          file: new EncodedFileOutput({ filepath: `${folder}/whole.mp4` }),
           segments: new SegmentedFileOutput({
-            ...{ playlistName: 'all/index', livePlaylistName: 'live', filenamePrefix: 'all/seg' },
+            ...{ playlistName: `${folder}/index`, livePlaylistName: 'live', filenamePrefix: `${folder}/seg` },
             segmentDuration: 2,
           }),
-          images: new ImageOutput({ filenamePrefix: 'all/image', captureInterval: 2 }),
+          images: new ImageOutput({ filenamePrefix: `${folder}/image`, captureInterval: 2 }),
           stream: new StreamOutput({
             protocol: StreamProtocol.RTMP,
             urls: [nginx.url(FIRST), rtmpsUrl(TLS), dead],
@@ -90,8 +94,8 @@ describe('one encode of a room', () => {
       const sound = await packetHashes(file, 'audio');
       const hls = await joinSegments(
         fromFolder(sluice.recordingsDir),
-        'all/index.m3u8',
-        path.join(workDir, 'hls.mp4'),
+        `${folder}/index.m3u8`,
+        path.join(workDir, `${folder}.mp4`),
       );
       expect((await codedPictures(hls)).map(({ hash }) => hash)).toEqual(pictures);
       expectLike(await analyzeFlashBeep(hls), whole);

@@ -1,16 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EgressStatus, EncodedFileOutput, EncodedFileType } from 'livekit-server-sdk';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { flashBeepPage, startPageServer, type PageServer } from '../support/capture-page.ts';
 import { egressSdkPage, LAYOUT_COLOURS } from '../support/egress-sdk-page.ts';
 import { ffprobe, streamOf } from '../support/ffprobe.ts';
 import { analyzeFlashBeep } from '../support/flash-beep.ts';
+import { freshName } from '../support/fresh-name.ts';
 import { isNear, meanColour } from '../support/picture.ts';
 import { ROOM, startPublishedRoom, type PublishedRoom } from '../support/published-room.ts';
 
 const { EGRESS_ACTIVE, EGRESS_COMPLETE } = EgressStatus;
 const MP4 = (name: string): { file: EncodedFileOutput } => ({
-  file: new EncodedFileOutput({ fileType: EncodedFileType.MP4, filepath: name }),
+  file: new EncodedFileOutput({ fileType: EncodedFileType.MP4, filepath: `${freshName(name)}.mp4` }),
 });
 
 describe('pages of the customer', () => {
@@ -23,6 +24,7 @@ describe('pages of the customer', () => {
     pages = await startPageServer({ '/show/': await egressSdkPage(), '/flash': flashBeepPage() });
     studio = await startPublishedRoom();
   }, 240_000);
+  afterEach(() => studio?.stopJobs());
   afterAll(async () => {
     await studio?.close();
     await pages?.close();
@@ -30,7 +32,7 @@ describe('pages of the customer', () => {
 
   it('records a page written with @livekit/egress-sdk, and UpdateLayout changes its pixels', async () => {
     const { egress, reach } = use();
-    const { egressId } = await egress.startRoomCompositeEgress(ROOM, MP4('custom.mp4'), {
+    const { egressId } = await egress.startRoomCompositeEgress(ROOM, MP4('custom'), {
       layout: 'studio',
       customBaseUrl: pageUrl('/show/'),
     });
@@ -64,7 +66,7 @@ describe('pages of the customer', () => {
 
   it('records any page on the web, without a room', async () => {
     const { egress, reach } = use();
-    const { egressId, roomName } = await egress.startWebEgress(pageUrl('/flash'), MP4('web.mp4'), {
+    const { egressId, roomName } = await egress.startWebEgress(pageUrl('/flash'), MP4('web'), {
       awaitStartSignal: true,
     });
     expect(roomName).toBe('');
@@ -84,7 +86,7 @@ describe('pages of the customer', () => {
 
   it('says what is wrong with a page that is not there', async () => {
     const { egress, reach } = use();
-    const missing = await egress.startWebEgress(pageUrl('/nowhere'), MP4('missing.mp4'));
+    const missing = await egress.startWebEgress(pageUrl('/nowhere'), MP4('missing'));
     const info = await reach(missing.egressId, EgressStatus.EGRESS_FAILED);
     expect(info.error).toMatch(/page load error.*404/i);
   });

@@ -8,7 +8,7 @@ import {
   RoomServiceClient,
   TrackType,
 } from 'livekit-server-sdk';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { BASELINE_720P, fixtureFile } from '../../fixtures/generate.ts';
 import { ffprobe, streamOf } from '../support/ffprobe.ts';
 import { until } from '../support/published-room.ts';
@@ -21,15 +21,13 @@ const ROOM = 'studio';
 const AWAY_MS = 4_000;
 
 describe('Redis', () => {
-  let redis: RedisServer | undefined;
-  let sluice: SluiceProcess | undefined;
-  let push: ReturnType<typeof pushFile> | undefined;
-  const use = (): SluiceProcess => sluice ?? expect.fail('not started');
-
-  beforeAll(async () => {
+  /** The program with a Redis of its own, and an encoder that publishes into the room. */
+  async function startWithRedis(): Promise<{ redis: RedisServer; sluice: SluiceProcess }> {
     const fixture = await fixtureFile(BASELINE_720P);
-    redis = await startRedis({ isPersistent: true });
-    sluice = await startSluiceProcess({ config: { redis: { address: redis.address } } });
+    const redis = await startRedis({ isPersistent: true });
+    onTestFinished(() => redis.close());
+    const sluice = await startSluiceProcess({ config: { redis: { address: redis.address } } });
+    onTestFinished(() => sluice.cleanUp());
     const ingress = new IngressClient(sluice.apiUrl, API_KEY, API_SECRET);
     const { streamKey } = await ingress.createIngress(IngressInput.RTMP_INPUT, {
       name: 'camera',
@@ -37,14 +35,10 @@ describe('Redis', () => {
       participantIdentity: 'obs',
       participantName: 'OBS',
     });
-    push = pushFile(fixture, `rtmp://127.0.0.1:${sluice.rtmpPort}/live/${streamKey}`, { loop: true });
-  }, 120_000);
-
-  afterAll(async () => {
-    await push?.stop();
-    await sluice?.cleanUp();
-    await redis?.close();
-  });
+    const push = pushFile(fixture, `rtmp://127.0.0.1:${sluice.rtmpPort}/live/${streamKey}`, { loop: true });
+    onTestFinished(() => push.stop());
+    return { redis, sluice };
+  }
 
   it('away at the start: the program says where it looked and ends', async () => {
     const redisAway = { address: '127.0.0.1:1', password: 'not-to-be-seen' };
@@ -57,10 +51,11 @@ describe('Redis', () => {
   });
 
   it('lost in flight: rooms and recordings go on, the API says so, and all is reported afterwards', async () => {
-    const { apiUrl } = use();
+    const { redis, sluice } = await startWithRedis();
+    const { apiUrl } = sluice;
     const rooms = new RoomServiceClient(apiUrl, API_KEY, API_SECRET);
     const egress = new EgressClient(apiUrl, API_KEY, API_SECRET);
-    const videoSid = await until(20_000, 'the track', async () => {
+    const videoSid = await until(40_000, 'the track', async () => {
       const [obs] = await rooms.listParticipants(ROOM).catch(() => []);
       return obs?.tracks.find(({ type }) => type === TrackType.VIDEO)?.sid;
     });
@@ -71,24 +66,24 @@ describe('Redis', () => {
     );
     const status = async (): Promise<EgressStatus | undefined> =>
       (await egress.listEgress({ egressId }))[0]?.status;
-    await expect.poll(status, { timeout: 20_000 }).toBe(EgressStatus.EGRESS_ACTIVE);
+    await expect.poll(status, { timeout: 40_000 }).toBe(EgressStatus.EGRESS_ACTIVE);
     await delay(2_000);
 
-    await redis?.kill();
+    await redis.kill();
     await expect.poll(async () => (await fetch(`${apiUrl}/readyz`)).status, { timeout: 15_000 }).toBe(503);
     await expect(egress.listEgress({ egressId })).rejects.toMatchObject({
       code: 'unavailable',
       message: expect.stringMatching(/Redis/) as string,
     });
     await delay(AWAY_MS);
-    await redis?.restart();
-    await expect.poll(async () => (await fetch(`${apiUrl}/readyz`)).status, { timeout: 20_000 }).toBe(200);
+    await redis.restart();
+    await expect.poll(async () => (await fetch(`${apiUrl}/readyz`)).status, { timeout: 40_000 }).toBe(200);
 
     expect(await status()).toBe(EgressStatus.EGRESS_ACTIVE);
     expect(await rooms.listParticipants(ROOM)).toHaveLength(1);
     await delay(2_000);
     await egress.stopEgress(egressId);
-    await expect.poll(status, { timeout: 20_000 }).toBe(EgressStatus.EGRESS_COMPLETE);
+    await expect.poll(status, { timeout: 40_000 }).toBe(EgressStatus.EGRESS_COMPLETE);
     const [info] = await egress.listEgress({ egressId });
     const file = info?.fileResults[0]?.location ?? '';
     const recordedS = Number(info?.fileResults[0]?.duration ?? 0) / 1e9;

@@ -9,10 +9,11 @@ import {
   TrackType,
   type EgressInfo,
 } from 'livekit-server-sdk';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startRtmpPlatform } from '../../services/cli/rtmp-platform.ts';
 import { ffprobe, isFastStart, streamOf } from '../support/ffprobe.ts';
 import { analyzeFlashBeep } from '../support/flash-beep.ts';
+import { freshName } from '../support/fresh-name.ts';
 import { codedPictures } from '../support/nal-hashes.ts';
 import { ROOM, startPublishedRoom, type PublishedRoom } from '../support/published-room.ts';
 import { pushFile } from '../support/rtmp-push.ts';
@@ -27,6 +28,7 @@ describe('walking skeleton', () => {
   beforeAll(async () => {
     studio = await startPublishedRoom();
   }, 240_000);
+  afterEach(() => studio?.stopJobs());
   afterAll(() => studio?.close());
 
   it('publishes the encoder as an ingress participant with H.264 and Opus', () => {
@@ -115,9 +117,10 @@ describe('walking skeleton', () => {
 
   it('takes the same stream pushed on by node-media-server, an RTMP client nobody here wrote', async () => {
     const { ingress, rooms, rtmpUrl, fixture } = use();
+    const roomName = freshName('relayed');
     const { streamKey } = await ingress.createIngress(IngressInput.RTMP_INPUT, {
       name: 'platform',
-      roomName: 'relayed',
+      roomName,
       participantIdentity: 'platform',
     });
     const platform = await startRtmpPlatform({
@@ -127,7 +130,7 @@ describe('walking skeleton', () => {
     const relay = pushFile(fixture, platform.publishUrl);
     try {
       await expect
-        .poll(async () => (await rooms.listParticipants('relayed').catch(() => []))[0]?.tracks.length, {
+        .poll(async () => (await rooms.listParticipants(roomName).catch(() => []))[0]?.tracks.length, {
           timeout: 20_000,
         })
         .toBe(2);
@@ -136,7 +139,7 @@ describe('walking skeleton', () => {
       await platform.close();
     }
     await expect
-      .poll(async () => (await rooms.listParticipants('relayed').catch(() => [])).length, { timeout: 20_000 })
+      .poll(async () => (await rooms.listParticipants(roomName).catch(() => [])).length, { timeout: 20_000 })
       .toBe(0);
   });
 });

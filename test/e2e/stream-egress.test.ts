@@ -8,16 +8,16 @@ import {
   StreamProtocol,
   type EgressInfo,
 } from 'livekit-server-sdk';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { encodeClip, publishClip } from '../support/clip-publisher.ts';
 import { analyzeFlashBeep } from '../support/flash-beep.ts';
 import { startNginxRtmp, type NginxRtmp } from '../support/nginx-rtmp.ts';
 import { freePort } from '../support/ports.ts';
+import { freshName } from '../support/fresh-name.ts';
+import { stopJobs } from '../support/published-room.ts';
 import { API_KEY, API_SECRET, startSluiceProcess, type SluiceProcess } from '../support/sluice-process.ts';
 
 const ROOM = 'streamed';
-const SECRET = 'sk-first-secret';
-const SECOND = 'sk-second-secret';
 
 let sluice: SluiceProcess;
 let nginx: NginxRtmp;
@@ -40,6 +40,7 @@ beforeAll(async () => {
   tracks = { videoTrackId: video ?? '', audioTrackId: audio ?? '' };
 }, 120_000);
 
+afterEach(() => stopJobs(egress));
 afterAll(async () => {
   await publisher.close();
   await sluice.cleanUp();
@@ -67,6 +68,7 @@ describe('streams of a running job', () => {
     'are added, removed and outlive each other; the last one takes the job along',
     { timeout: 150_000 },
     async () => {
+      const [SECRET, SECOND] = [`sk-${freshName('first')}-secret`, `sk-${freshName('second')}-secret`];
       const refused = `rtmp://127.0.0.1:${await freePort()}/live/${SECRET}`;
       const { egressId } = await egress.startTrackCompositeEgress(
         ROOM,
@@ -120,7 +122,7 @@ describe('streams of a running job', () => {
   it('fail the job when none of them can be reached', async () => {
     const { egressId } = await egress.startTrackCompositeEgress(
       ROOM,
-      { stream: new StreamOutput({ urls: [nginx.url(`refused-${SECRET}`)] }) },
+      { stream: new StreamOutput({ urls: [nginx.url(freshName('refused'))] }) },
       tracks,
     );
     const ended = await until(egressId, (info) => info.status > EgressStatus.EGRESS_ENDING);

@@ -3,6 +3,7 @@ import { IngressClient, IngressInput, RoomServiceClient, type IngressState } fro
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { BASELINE_720P, fixtureFile } from '../../fixtures/generate.ts';
+import { freshName } from '../support/fresh-name.ts';
 import { ObsLikeEncoder } from '../support/obs-like-encoder.ts';
 import { until } from '../support/published-room.ts';
 import { pushFile } from '../support/rtmp-push.ts';
@@ -43,9 +44,10 @@ afterAll(async () => {
 test('signalling passes through an ingress in another process, media goes to the server by itself', async () => {
   const client = new IngressClient(server.healthUrl, API_KEY, API_SECRET);
   const rooms = new RoomServiceClient(server.healthUrl, API_KEY, API_SECRET);
+  const roomName = freshName('studio');
   const { ingressId, streamKey, url } = await client.createIngress(IngressInput.WHIP_INPUT, {
     name: 'camera',
-    roomName: 'studio',
+    roomName,
     participantIdentity: 'obs',
   });
   expect(url).toBe(WHIP_BASE_URL);
@@ -55,17 +57,24 @@ test('signalling passes through an ingress in another process, media goes to the
     bearer: streamKey,
     layers: [{ width: 320, height: 180, bitrateKbps: 300 }],
   });
+  onTestFinished(() => {
+    encoder.drop();
+  });
   const reach = (status: string): Promise<IngressState> => reachState(client, ingressId, status);
   const state = await reach('ENDPOINT_PUBLISHING');
   expect(state.video).toMatchObject({ mimeType: 'video/H264' });
-  await sink.event(({ event }) => event === 'ingress_started');
-  const [obs] = await rooms.listParticipants('studio');
+  await sink.event(
+    ({ event, ingressInfo }) => event === 'ingress_started' && ingressInfo?.ingressId === ingressId,
+  );
+  const [obs] = await rooms.listParticipants(roomName);
   expect(obs?.tracks).toHaveLength(2);
   expect(await encoder.stop()).toBe(200);
   const final = await reach('ENDPOINT_INACTIVE');
   expect(final.error).toBe('');
-  await sink.event(({ event }) => event === 'ingress_ended');
-  await until(10_000, 'an empty room', () => isEmpty(rooms, 'studio'));
+  await sink.event(
+    ({ event, ingressInfo }) => event === 'ingress_ended' && ingressInfo?.ingressId === ingressId,
+  );
+  await until(20_000, 'an empty room', () => isEmpty(rooms, roomName));
 }, 60_000);
 
 test('a killed ingress: its sessions are in ERROR and out of their rooms, and go on at the next one', async () => {

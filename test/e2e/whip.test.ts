@@ -9,6 +9,7 @@ import {
 } from 'livekit-server-sdk';
 import { IngressState_Status } from '@livekit/protocol';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { freshName } from '../support/fresh-name.ts';
 import { ObsLikeEncoder } from '../support/obs-like-encoder.ts';
 import { until } from '../support/published-room.ts';
 import { API_KEY, API_SECRET, startSluiceProcess, type SluiceProcess } from '../support/sluice-process.ts';
@@ -59,7 +60,8 @@ const reach = (ingressId: string, accept: (state: IngressState) => boolean): Pro
   });
 
 test("an endpoint made with LiveKit's SDK publishes, shows what it gets, and is inactive again", async () => {
-  const info = await create('whip-states');
+  const room = freshName('whip-states');
+  const info = await create(room);
   expect(info.url).toMatch(/^http:\/\/localhost:\d+\/w$/);
   expect(info).toMatchObject({ reusable: true, enableTranscoding: false });
   expect(statusOf(await stateOf(info.ingressId))).toBe('ENDPOINT_INACTIVE');
@@ -74,7 +76,7 @@ test("an endpoint made with LiveKit's SDK publishes, shows what it gets, and is 
   expect(publishing.resourceId).toMatch(/^WH_/);
   expect(publishing.video).toMatchObject({ mimeType: 'video/H264', width: 320, height: 180 });
   expect(publishing.audio).toMatchObject({ mimeType: 'audio/opus' });
-  const [obs] = await rooms.listParticipants('whip-states');
+  const [obs] = await rooms.listParticipants(room);
   expect(obs).toMatchObject({ identity: 'obs', name: 'OBS' });
   expect(obs?.attributes).toMatchObject({
     'ingress.ingressID': info.ingressId,
@@ -91,11 +93,12 @@ test("an endpoint made with LiveKit's SDK publishes, shows what it gets, and is 
 });
 
 test('a renamed endpoint keeps its encoder; one that moves and one that is removed let it go', async () => {
-  const info = await create('whip-update');
+  const [before, after] = [freshName('whip-update'), freshName('whip-moved')];
+  const info = await create(before);
   const publish = (): Promise<ObsLikeEncoder> =>
     ObsLikeEncoder.start({ url: `${sluice.whipUrl}/${info.streamKey}`, layers: LAYERS });
   const named = (room: string, name: string): Promise<true> =>
-    until(10_000, 'the participant', async () => {
+    until(20_000, 'the participant', async () => {
       const participants = await rooms.listParticipants(room).catch(() => []);
       return participants.some((each) => each.identity === 'obs' && each.name === name) ? true : undefined;
     });
@@ -107,17 +110,17 @@ test('a renamed endpoint keeps its encoder; one that moves and one that is remov
   });
   expect(renamed.name).toBe('renamed');
   expect(statusOf(renamed.state)).toBe('ENDPOINT_PUBLISHING');
-  await named('whip-update', 'Camera');
+  await named(before, 'Camera');
 
-  const moved = await ingress.updateIngress(info.ingressId, { name: 'moved', roomName: 'whip-moved' });
+  const moved = await ingress.updateIngress(info.ingressId, { name: 'moved', roomName: after });
   expect(statusOf(moved.state)).toBe('ENDPOINT_INACTIVE');
   encoder.drop();
   encoder = await publish();
   await reach(info.ingressId, (state) => statusOf(state) !== 'ENDPOINT_INACTIVE');
-  await named('whip-moved', 'Camera');
+  await named(after, 'Camera');
   await ingress.deleteIngress(info.ingressId);
-  await until(10_000, 'an empty room', async () =>
-    (await rooms.listParticipants('whip-moved').catch(() => [])).length === 0 ? true : undefined,
+  await until(20_000, 'an empty room', async () =>
+    (await rooms.listParticipants(after).catch(() => [])).length === 0 ? true : undefined,
   );
   // Late by a moment is not wrong; twice is.
   expect((await fetch(encoder.location, { method: 'DELETE' })).status).toBe(200);

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { AccessToken, EgressClient, EgressStatus, type EgressInfo } from 'livekit-server-sdk';
 import { encodeClip, publishClip } from './clip-publisher.ts';
 import { startNginxRtmp, type NginxRtmp } from './nginx-rtmp.ts';
-import { until } from './published-room.ts';
+import { stopJobs, until } from './published-room.ts';
 import { API_KEY, API_SECRET, startSluiceProcess, type SluiceProcess } from './sluice-process.ts';
 import { startTlsFront } from './tls-front.ts';
 
@@ -22,6 +22,8 @@ export type ClipRoom = {
   /** Resolves with the record once the condition holds. @throws Error when the job ends as FAILED or ABORTED. */
   reach: (egressId: string, condition: (info: EgressInfo) => boolean) => Promise<EgressInfo>;
   workDir: string;
+  /** Stops what a failed test has left running. */
+  stopJobs(): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -64,6 +66,7 @@ export async function startClipRoom(config: Record<string, unknown> = {}): Promi
     return {
       ...{ sluice, egress, room, identity, nginx, joinToken, workDir, close },
       tracks: { videoTrackId, audioTrackId },
+      stopJobs: () => stopJobs(egress),
       rtmpsUrl: (key) => `rtmps://localhost:${front.port}/live/${key}`,
       reach: (egressId, condition) =>
         until(REACH_TIMEOUT_MS, `${egressId}: ${String(condition)}`, async () => {

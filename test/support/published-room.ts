@@ -29,6 +29,8 @@ export type PublishedRoom = {
   rtmpUrl: (streamKey: string) => string;
   /** Resolves with the record once the job has the status. @throws Error when it ends in another one. */
   reach: (egressId: string, status: EgressStatus, timeoutMs?: number) => Promise<EgressInfo>;
+  /** Stops what a failed test has left running. */
+  stopJobs: () => Promise<void>;
   close(): Promise<void>;
 };
 
@@ -73,6 +75,7 @@ export async function startPublishedRoom(): Promise<PublishedRoom> {
           }
           return info?.status === status ? info : undefined;
         }),
+      stopJobs: () => stopJobs(egress),
       close,
     };
   } catch (error) {
@@ -80,6 +83,12 @@ export async function startPublishedRoom(): Promise<PublishedRoom> {
     await close();
     throw new Error(`${String(error)}\n${log.slice(-3000)}`, { cause: error });
   }
+}
+
+/** Ends every job that still runs; most tests have ended theirs. */
+export async function stopJobs(egress: EgressClient): Promise<void> {
+  const running = await egress.listEgress({ active: true }).catch(() => []);
+  await Promise.all(running.map(({ egressId }) => egress.stopEgress(egressId).catch(() => undefined)));
 }
 
 /** Asks again until there is an answer. */
