@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { chooseLayout } from '../../layouts/layout-choice.ts';
 import type { Placement } from '../../layouts/layout-types.ts';
 import { RoomInternal } from '../../services/bus/rpc-methods.ts';
@@ -12,6 +12,7 @@ import {
 } from '../support/capture-page.ts';
 import { encodeClip, publishClip, type Clip } from '../support/clip-publisher.ts';
 import { analyzeFlashBeep } from '../support/flash-beep.ts';
+import { freshName } from '../support/fresh-name.ts';
 import { startSfuServer, type SfuServer } from '../support/sfu-server.ts';
 
 const SIZE = { width: 640, height: 360, framesPerSecond: 30 };
@@ -33,8 +34,10 @@ beforeAll(async () => {
   plum = await encodeClip({ ...SIZE, seconds: 4, bitrateKbps: 500, picture: PLUM, beeps: false });
 });
 
+afterEach(async () => {
+  await Promise.all(publishers.splice(0).map((publisher) => publisher.close()));
+});
 afterAll(async () => {
-  await Promise.all(publishers.map((publisher) => publisher.close()));
   await server.close();
   await fixture.remove();
 });
@@ -65,8 +68,9 @@ async function compositeOptions(
 }
 
 test('a participant is recorded at full rate with picture and sound together', async () => {
-  await publish('solo', 'Ada', flashBeep);
-  const recording = await recordPage(await compositeOptions('solo', 'grid'), 14);
+  const room = freshName('solo');
+  await publish(room, 'Ada', flashBeep);
+  const recording = await recordPage(await compositeOptions(room, 'grid'), 14);
   const report = await analyzeFlashBeep(recording.file);
   expect(report.durationS).toBeGreaterThan(13);
   expect(report.uniqueFps).toBeGreaterThanOrEqual(28);
@@ -76,9 +80,10 @@ test('a participant is recorded at full rate with picture and sound together', a
 });
 
 test('layouts place people and screens, follow metadata, and end with the room', async () => {
-  await publish('meeting', 'Ada', teal);
-  await publish('meeting', 'Grace', plum);
-  const options = await compositeOptions('meeting', 'grid-light');
+  const room = freshName('meeting');
+  await publish(room, 'Ada', teal);
+  await publish(room, 'Grace', plum);
+  const options = await compositeOptions(room, 'grid-light');
   const momentsS: number[] = [];
   const recording = await recordPage(options, 40, async (source) => {
     let nowS = 0;
@@ -91,17 +96,17 @@ test('layouts place people and screens, follow metadata, and end with the room',
       momentsS.push(nowS - 0.3);
     };
     await settle(2);
-    await publish('meeting', 'Katherine', plum, { kinds: ['audio'] });
+    await publish(room, 'Katherine', plum, { kinds: ['audio'] });
     await settle(2);
-    await publish('meeting', 'Alan', teal, { kinds: ['video'], source: 'screen_share' });
+    await publish(room, 'Alan', teal, { kinds: ['video'], source: 'screen_share' });
     await settle(4);
     await server.bus.request(RoomInternal.updateParticipant, {
-      room: 'meeting',
-      identity: 'EG_meeting',
+      room,
+      identity: `EG_${room}`,
       metadata: '{"layout":"single-speaker"}',
     });
     await settle(2);
-    await server.bus.request(RoomInternal.deleteRoom, { room: 'meeting' });
+    await server.bus.request(RoomInternal.deleteRoom, { room });
   });
   expect(recording.ends).toEqual([{ reason: 'source_closed' }]);
 
@@ -134,7 +139,7 @@ test('while nobody publishes nothing starts, and the wrong token is a template e
     }
   };
   await expect(
-    start(await compositeOptions('empty', 'grid', { startTimeoutMs: 4000 })),
+    start(await compositeOptions(freshName('empty'), 'grid', { startTimeoutMs: 4000 })),
   ).rejects.toMatchObject({
     code: 'failed_precondition',
     message: expect.stringMatching(/^Start signal not received: /) as string,

@@ -12,7 +12,7 @@ import {
   type EgressInfo,
 } from '@livekit/protocol';
 import type { Page } from 'puppeteer';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { parsePlaylist } from '../../services/media/hls/playlist.ts';
 import { chromiumPath, launchChromium, type TestBrowser } from '../support/chromium.ts';
 import { encodeClip, publishClip } from '../support/clip-publisher.ts';
@@ -20,6 +20,7 @@ import { startEgressNode, type EgressNode } from '../support/egress-node.ts';
 import { ffmpeg } from '../support/ffmpeg-encoder.ts';
 import { ffprobe, streamOf } from '../support/ffprobe.ts';
 import { analyzeFlashBeep, type FlashBeepReport } from '../support/flash-beep.ts';
+import { freshName } from '../support/fresh-name.ts';
 import { playerReport, playHls, serveHls, type HlsSite } from '../support/hls-player.ts';
 import { isNear, meanColour } from '../support/picture.ts';
 import { startSfuServer, type SfuServer } from '../support/sfu-server.ts';
@@ -33,7 +34,7 @@ let browser: TestBrowser;
 let site: HlsSite;
 let publisher: Awaited<ReturnType<typeof publishClip>>;
 let tracks: { videoTrackId: string; audioTrackId: string };
-let jobs = 0;
+const pages: Page[] = [];
 
 beforeAll(async () => {
   const clip = await encodeClip({
@@ -50,6 +51,11 @@ beforeAll(async () => {
   site = await serveHls(node.folder);
   browser = await launchChromium();
 }, 120_000);
+
+afterEach(async () => {
+  await closePages();
+  await node.stopAll();
+});
 
 afterAll(async () => {
   await browser.close();
@@ -73,7 +79,7 @@ const options = {
 };
 
 async function startTrackComposite(fields: Partial<TrackCompositeEgressRequest>): Promise<string> {
-  const egressId = `EG_hls${String(++jobs)}`;
+  const egressId = freshName('EG_hls');
   const value = new TrackCompositeEgressRequest({ roomName: ROOM, ...tracks, options, ...fields });
   await node.start(egressId, ROOM, { case: 'trackComposite', value });
   await node.reached(egressId, EGRESS_ACTIVE);
@@ -136,6 +142,16 @@ function expectSameContent(segmented: FlashBeepReport, ofFile: FlashBeepReport):
   expect(Math.abs(segmented.medianOffsetMs)).toBeLessThanOrEqual(60);
 }
 
+async function openPage(): Promise<Page> {
+  const page = await browser.newPage();
+  pages.push(page);
+  return page;
+}
+
+async function closePages(): Promise<void> {
+  await Promise.all(pages.splice(0).map((page) => page.close()));
+}
+
 /** Waits until the player has decoded `count` pictures; a player that stands still is shown whole. */
 async function untilPlayed(page: Page, count: number): Promise<void> {
   let report = await playerReport(page);
@@ -150,17 +166,18 @@ describe('segments of a running job', () => {
     'play live in hls.js and whole afterwards, next to a file and images from the same encode',
     { timeout: 180_000 },
     async () => {
+      const name = freshName('one');
       const egressId = await startTrackComposite({
-        fileOutputs: [new EncodedFileOutput({ filepath: 'one/whole.mp4' })],
-        segmentOutputs: [segments('one')],
+        fileOutputs: [new EncodedFileOutput({ filepath: `${name}/whole.mp4` })],
+        segmentOutputs: [segments(name)],
         imageOutputs: [
-          new ImageOutput({ filenamePrefix: 'one/image', captureInterval: 3, width: 320, height: 180 }),
-          new ImageOutput({ filenamePrefix: 'one/full', captureInterval: 4 }),
+          new ImageOutput({ filenamePrefix: `${name}/image`, captureInterval: 3, width: 320, height: 180 }),
+          new ImageOutput({ filenamePrefix: `${name}/full`, captureInterval: 4 }),
         ],
       });
-      await untilSegments('one', 3);
-      const page = await browser.newPage();
-      await playHls(page, site, 'one/live.m3u8');
+      await untilSegments(name, 3);
+      const page = await openPage();
+      await playHls(page, site, `${name}/live.m3u8`);
       await untilPlayed(page, 60);
       const early = await playerReport(page);
       expect(early).toMatchObject({ errors: [], isLive: true, width: 640 });
@@ -168,33 +185,35 @@ describe('segments of a running job', () => {
         .poll(async () => (await playerReport(page)).currentTime, { timeout: 40_000 })
         .toBeGreaterThan(early.currentTime + 4);
       expect((await playerReport(page)).frames).toBeGreaterThan(early.frames + 80);
-      await page.close();
+      await closePages();
       await node.stop(egressId);
       const info = await node.reached(egressId, EGRESS_COMPLETE);
 
-      await expectWholePlaylist('one', info, 2);
-      const live = await playlistOf('one', 'live.m3u8');
+      await expectWholePlaylist(name, info, 2);
+      const live = await playlistOf(name, 'live.m3u8');
       expect(live.text).toContain('#EXT-X-ENDLIST');
       expect(live.segments).toHaveLength(5);
-      const report = await analyzeFlashBeep(await joined('one'));
-      const whole = path.join(node.folder, 'one/whole.mp4');
+      const report = await analyzeFlashBeep(await joined(name));
+      const whole = path.join(node.folder, name, 'whole.mp4');
       const ofFile = await analyzeFlashBeep(whole);
       expectSameContent(report, ofFile);
 
-      const again = await browser.newPage();
-      await playHls(again, site, 'one/all.m3u8');
+      const again = await openPage();
+      await playHls(again, site, `${name}/all.m3u8`);
       await untilPlayed(again, 30);
       const { duration } = await playerReport(again);
       expect(Math.abs(duration - report.durationS)).toBeLessThan(0.5);
       await again.evaluate(`window.jump(${duration - 3})`);
       await expect.poll(async () => (await playerReport(again)).hasEnded, { timeout: 40_000 }).toBe(true);
       expect(await playerReport(again)).toMatchObject({ errors: [], isLive: false });
-      await again.close();
+      await closePages();
 
       const [small, full] = info.imageResults;
       expect(Number(small?.imageCount)).toBeGreaterThanOrEqual(3);
       expect(Number(full?.imageCount)).toBeGreaterThanOrEqual(2);
-      const manifest = JSON.parse(await readFile(path.join(node.folder, `one/${egressId}.json`), 'utf8')) as {
+      const manifest = JSON.parse(
+        await readFile(path.join(node.folder, name, `${egressId}.json`), 'utf8'),
+      ) as {
         images: { filename: string; timestamp: number; location: string }[];
         playlists: { segments: unknown[] }[];
         files: unknown[];
@@ -225,51 +244,53 @@ describe('segments of a running job', () => {
     'survive the handler: playable segments, playlists with an end, and the file',
     { timeout: 120_000 },
     async () => {
+      const name = freshName('two');
       const egressId = await startTrackComposite({
-        fileOutputs: [new EncodedFileOutput({ filepath: 'two/whole.mp4' })],
-        segmentOutputs: [segments('two')],
+        fileOutputs: [new EncodedFileOutput({ filepath: `${name}/whole.mp4` })],
+        segmentOutputs: [segments(name)],
       });
-      await untilSegments('two', 3);
+      await untilSegments(name, 3);
       await delay(1000); // into the next segment
       const { handlerPid } = node.service.jobs().find((job) => job.egressId === egressId) ?? {};
       process.kill(handlerPid ?? 0, 'SIGKILL');
       const info = await node.reached(egressId, EGRESS_FAILED);
       expect(info.error).toMatch(/what was recorded until then is kept/);
-      const { text, segments: listed } = await playlistOf('two');
+      const { text, segments: listed } = await playlistOf(name);
       expect(text.endsWith('#EXT-X-ENDLIST\n')).toBe(true);
-      expect((await playlistOf('two', 'live.m3u8')).text).toContain('#EXT-X-ENDLIST');
+      expect((await playlistOf(name, 'live.m3u8')).text).toContain('#EXT-X-ENDLIST');
       expect(listed.length).toBeGreaterThanOrEqual(3);
       expect(Number(info.segmentResults[0]?.segmentCount)).toBe(listed.length);
-      const report = await analyzeFlashBeep(await joined('two'));
+      const report = await analyzeFlashBeep(await joined(name));
       expect(report.durationS).toBeGreaterThan(6);
       expect(report.flashRatio).toBeGreaterThan(0.8);
       expect(report.beepRatio).toBeGreaterThan(0.8);
       expect((await stat(info.fileResults[0]?.location ?? '')).size).toBeGreaterThan(30_000);
-      const page = await browser.newPage();
-      await playHls(page, site, 'two/all.m3u8');
+      const page = await openPage();
+      await playHls(page, site, `${name}/all.m3u8`);
       await untilPlayed(page, 60);
       expect((await playerReport(page)).errors).toEqual([]);
-      await page.close();
+      await closePages();
       expect(await readdir(node.tmpDir)).toEqual([]);
     },
   );
 
   it('come from a room composite as well', { timeout: 120_000 }, async () => {
-    const egressId = 'EG_hlsroom';
+    const name = freshName('three');
+    const egressId = freshName('EG_hlsroom');
     const value = new RoomCompositeEgressRequest({
       ...{ roomName: ROOM, layout: 'grid', options },
-      fileOutputs: [new EncodedFileOutput({ filepath: 'three/whole.mp4' })],
-      segmentOutputs: [segments('three', { segmentDuration: 3, livePlaylistName: '' })],
-      imageOutputs: [new ImageOutput({ filenamePrefix: 'three/image', captureInterval: 2 })],
+      fileOutputs: [new EncodedFileOutput({ filepath: `${name}/whole.mp4` })],
+      segmentOutputs: [segments(name, { segmentDuration: 3, livePlaylistName: '' })],
+      imageOutputs: [new ImageOutput({ filenamePrefix: `${name}/image`, captureInterval: 2 })],
     });
     await node.start(egressId, ROOM, { case: 'roomComposite', value });
     await node.reached(egressId, EGRESS_ACTIVE);
-    await untilSegments('three', 3);
+    await untilSegments(name, 3);
     await node.stop(egressId);
     const info = await node.reached(egressId, EGRESS_COMPLETE);
-    await expectWholePlaylist('three', info, 3);
-    const report = await analyzeFlashBeep(await joined('three'));
-    expectSameContent(report, await analyzeFlashBeep(path.join(node.folder, 'three/whole.mp4')));
+    await expectWholePlaylist(name, info, 3);
+    const report = await analyzeFlashBeep(await joined(name));
+    expectSameContent(report, await analyzeFlashBeep(path.join(node.folder, name, 'whole.mp4')));
     expect(Number(info.imageResults[0]?.imageCount)).toBeGreaterThanOrEqual(4);
   });
 
@@ -278,7 +299,9 @@ describe('segments of a running job', () => {
       ...{ roomName: ROOM, ...tracks },
       segmentOutputs: [segments('four', { livePlaylistName: 'four/all' })],
     });
-    await expect(node.start('EG_hlsnames', ROOM, { case: 'trackComposite', value })).rejects.toMatchObject({
+    await expect(
+      node.start(freshName('EG_hlsnames'), ROOM, { case: 'trackComposite', value }),
+    ).rejects.toMatchObject({
       code: 'invalid_argument',
       message: expect.stringMatching(/live_playlist_name cannot be identical/) as string,
     });

@@ -11,6 +11,7 @@ import type { EgressOutputs } from '../../services/model/egress-plan.ts';
 import { openSession } from '../support/egress-session.ts';
 import { encodeMedia, type EncodedMedia } from '../support/encoded-media.ts';
 import { packetHashes } from '../support/ffprobe.ts';
+import { freshName } from '../support/fresh-name.ts';
 import { startSwift, type Swift } from '../support/swift.ts';
 
 const BUCKET = 'segments';
@@ -19,6 +20,8 @@ let swift: Swift;
 let client: S3Client;
 let media: EncodedMedia;
 let folder: string;
+/** In the bucket, for this try. */
+let job: string;
 
 beforeAll(async () => {
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
@@ -41,6 +44,7 @@ afterAll(async () => {
   await swift.close();
 });
 beforeEach(async () => {
+  job = freshName('job');
   folder = await mkdtemp(path.join(tmpdir(), 'sluice-hls-s3-'));
   await mkdir(path.join(folder, 'work'));
 });
@@ -57,12 +61,12 @@ function bucket(name: string): S3Target {
 function outputs(storage: S3Target): EgressOutputs {
   return {
     segments: {
-      ...{ filenamePrefix: 'job/seg', playlistName: 'job/all', livePlaylistName: 'live' },
+      ...{ filenamePrefix: `${job}/seg`, playlistName: `${job}/all`, livePlaylistName: 'live' },
       ...{ segmentDurationS: 1, suffix: 'index', disableManifest: false, storage },
     },
     images: [
       {
-        ...{ captureIntervalS: 2, width: 0, height: 0, filenamePrefix: 'job/image', suffix: 'index' },
+        ...{ captureIntervalS: 2, width: 0, height: 0, filenamePrefix: `${job}/image`, suffix: 'index' },
         ...{ disableManifest: false, storage },
       },
     ],
@@ -88,31 +92,31 @@ describe('segments in S3', () => {
     await expect
       .poll(() => record.snapshot().segmentResults[0]?.segmentCount, { timeout: 30_000 })
       .toBeGreaterThanOrEqual(3n);
-    const early = await download('job/live.m3u8');
+    const early = await download(`${job}/live.m3u8`);
     expect(early.bytes.toString()).not.toContain('ENDLIST');
     session.stop('stop_requested');
     await running;
     const info = record.snapshot();
     expect(info).toMatchObject({ status: EgressStatus.EGRESS_COMPLETE, error: '' });
-    expect(info.segmentResults[0]?.playlistLocation).toBe(`${swift.endpoint}/${BUCKET}/job/all.m3u8`);
-    const main = await download('job/all.m3u8');
+    expect(info.segmentResults[0]?.playlistLocation).toBe(`${swift.endpoint}/${BUCKET}/${job}/all.m3u8`);
+    const main = await download(`${job}/all.m3u8`);
     expect(main.type).toBe('application/x-mpegurl');
     const listed = parsePlaylist(main.bytes.toString());
     expect(listed).toHaveLength(5);
     const parts: Buffer[] = [];
     for (const { name } of listed) {
-      const { bytes, type } = await download(`job/${name}`);
+      const { bytes, type } = await download(`${job}/${name}`);
       expect(type).toBe('video/mp2t');
       parts.push(bytes);
     }
     const joined = path.join(folder, 'joined.ts');
     await writeFile(joined, Buffer.concat(parts));
     expect(await packetHashes(joined, 'video')).toHaveLength(media.video?.packets.length ?? -1);
-    expect((await download('job/image_00000.jpeg')).type).toBe('image/jpeg');
-    const manifest = await download('job/EG_1.json');
+    expect((await download(`${job}/image_00000.jpeg`)).type).toBe('image/jpeg');
+    const manifest = await download(`${job}/EG_1.json`);
     expect(manifest.type).toBe('application/json');
     expect(JSON.parse(manifest.bytes.toString())).toMatchObject({
-      playlists: [{ location: `${swift.endpoint}/${BUCKET}/job/all.m3u8` }],
+      playlists: [{ location: `${swift.endpoint}/${BUCKET}/${job}/all.m3u8` }],
     });
   });
 

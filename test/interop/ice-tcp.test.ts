@@ -1,5 +1,5 @@
 import type { Page } from 'puppeteer';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { launchChromium, type TestBrowser } from '../support/chromium.ts';
 import { ENDPOINT_INACTIVE, STREAM_KEY } from '../support/ingress-harness.ts';
 import { eventually, LivekitPage } from '../support/livekit-page.ts';
@@ -15,14 +15,16 @@ const pages: Page[] = [];
 beforeAll(async () => {
   // What a company sets whose network has no UDP: WebRTC then uses TCP only.
   browser = await launchChromium(['--webrtc-ip-handling-policy=disable_non_proxied_udp']);
+});
+beforeEach(async () => {
   stage = await startWhipStage({ onRequest: serveWhipPage });
 });
 afterEach(async () => {
   await Promise.all(pages.splice(0).map((page) => page.close()));
+  await stage.close();
 });
 afterAll(async () => {
   await browser.close();
-  await stage.close();
   await disposeRtcNode();
 });
 
@@ -67,7 +69,6 @@ test('Chromium without UDP publishes by WHIP, restarts ICE, and is seen and hear
   await viewer.until(() => viewer.frames.length >= before + 60);
   expect(await page.evaluate('app.stop()')).toBe(200);
   await stage.harness.stateThat(({ status }) => status === ENDPOINT_INACTIVE);
-  await viewer.close();
 });
 
 test('an encoder with the library of OBS publishes over TCP', async () => {

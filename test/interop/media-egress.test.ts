@@ -22,13 +22,14 @@ import {
   VideoCodec,
   type EgressInfo,
 } from '@livekit/protocol';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { RpcStartEgressRequest } from '../../services/bus/rpc-messages.ts';
 import { RoomInternal } from '../../services/bus/rpc-methods.ts';
 import { encodeClip, publishClip, type Clip } from '../support/clip-publisher.ts';
 import { startEgressNode, type EgressNode } from '../support/egress-node.ts';
 import { encodeMedia } from '../support/encoded-media.ts';
 import { analyzeFlashBeep } from '../support/flash-beep.ts';
+import { freshName } from '../support/fresh-name.ts';
 import { ffprobe, streamOf } from '../support/ffprobe.ts';
 import { LoopPublisher, type LoopTrack } from '../support/loop-publisher.ts';
 import { blackSpan, readPicture, readSound } from '../support/recording-content.ts';
@@ -46,7 +47,7 @@ let vp8: LoopTrack;
 let h264: LoopTrack;
 let largeH264: LoopTrack;
 let tones: LoopTrack[];
-let jobs = 0;
+const people: { close(): Promise<void> }[] = [];
 
 beforeAll(async () => {
   const seconds = 2;
@@ -64,6 +65,11 @@ beforeAll(async () => {
   node = await startEgressNode(server, { trackWaitMs: 2_000 });
 }, 120_000);
 
+afterEach(async () => {
+  await node.stopAll();
+  await Promise.all(people.splice(0).map((person) => person.close()));
+});
+
 afterAll(async () => {
   await node.close();
   await server.close();
@@ -74,6 +80,16 @@ function present<T>(value: T | undefined): T {
     throw new Error('fixture is incomplete');
   }
   return value;
+}
+
+async function joinAs(
+  identity: string,
+  room: string,
+  options: Parameters<SfuServer['joinToken']>[2] = {},
+): Promise<LoopPublisher> {
+  const publisher = await LoopPublisher.join(server, identity, room, options);
+  people.push(publisher);
+  return publisher;
 }
 
 const tone = (index: number): LoopTrack => present(tones[index]);
@@ -88,7 +104,7 @@ type Job = {
 
 /** Starts a job and waits until it records. */
 async function record(room: string, request: RpcStartEgressRequest['request'], file: string): Promise<Job> {
-  const egressId = `EG_media${String(++jobs)}`;
+  const egressId = freshName('EG_media');
   await node.start(egressId, room, request);
   await node.reached(egressId, EGRESS_ACTIVE);
   const activeMs = performance.now();
@@ -140,13 +156,15 @@ async function expectConstantRate(file: string, framesPerSecond: number): Promis
 
 describe('participant egress', () => {
   it('scales to the exact size and rate, in lip sync, and completes when the participant leaves', async () => {
-    const token = await server.joinToken('alice', 'sync');
+    const room = freshName('sync');
+    const token = await server.joinToken('alice', room);
     const alice = await publishClip({ wsUrl: server.wsUrl, token, clip });
-    const request = participant('sync', 'alice', 'sync/{publisher_identity}.mp4', {
+    people.push(alice);
+    const request = participant(room, 'alice', `${room}/{publisher_identity}.mp4`, {
       ...{ width: 854, height: 480, framerate: 25, keyFrameInterval: 2, videoBitrate: 1_500 },
       videoCodec: VideoCodec.H264_HIGH,
     });
-    const job = await record('sync', request, 'sync/alice.mp4');
+    const job = await record(room, request, `${room}/alice.mp4`);
     await sleep(10_000);
     await alice.close();
     const leftS = job.nowS();
@@ -171,10 +189,11 @@ describe('participant egress', () => {
   });
 
   it('goes on through late sound, unpublishing, another codec and muting', async () => {
-    const bob = await LoopPublisher.join(server, 'bob', 'changes');
+    const room = freshName('changes');
+    const bob = await joinAs('bob', room);
     const first = await bob.publish(vp8);
-    const request = participant('changes', 'bob', 'changes.mp4', { width: 640, height: 360, framerate: 30 });
-    const job = await record('changes', request, 'changes.mp4');
+    const request = participant(room, 'bob', `${room}.mp4`, { width: 640, height: 360, framerate: 30 });
+    const job = await record(room, request, `${room}.mp4`);
     await sleep(2_000);
     const soundS = job.nowS();
     const sound = await bob.publish(tone(0));
@@ -235,10 +254,11 @@ describe('participant egress', () => {
   });
 
   it('letterboxes, and keeps its size when the publisher changes theirs', async () => {
-    const cid = await LoopPublisher.join(server, 'cid', 'sizes');
+    const room = freshName('sizes');
+    const cid = await joinAs('cid', room);
     const camera = await cid.publish(h264);
-    const request = participant('sizes', 'cid', 'sizes.mp4', { width: 1280, height: 720, framerate: 30 });
-    const job = await record('sizes', request, 'sizes.mp4');
+    const request = participant(room, 'cid', `${room}.mp4`, { width: 1280, height: 720, framerate: 30 });
+    const job = await record(room, request, `${room}.mp4`);
     await sleep(2_000);
     camera.swap(largeH264);
     await sleep(2_000);
@@ -264,19 +284,20 @@ describe('participant egress', () => {
   });
 
   it('shows the shared screen while there is one, and the camera otherwise', async () => {
-    const dora = await LoopPublisher.join(server, 'dora', 'screens');
+    const room = freshName('screens');
+    const dora = await joinAs('dora', room);
     const camera = await dora.publish(h264);
     const video = new ParticipantVideo({ identity: 'dora', preferScreenShare: true });
     const value = new StartEgressRequest({
-      roomName: 'screens',
+      roomName: room,
       source: {
         case: 'media',
         value: new MediaSource({ video: { case: 'participantVideo', value: video } }),
       },
       encoding: { case: 'advanced', value: new EncodingOptions({ width: 640, height: 480, framerate: 15 }) },
-      outputs: [new Output({ config: { case: 'file', value: new FileOutput({ filepath: 'screens.mp4' }) } })],
+      outputs: [new Output({ config: { case: 'file', value: new FileOutput({ filepath: `${room}.mp4` }) } })],
     });
-    const job = await record('screens', { case: 'egress', value }, 'screens.mp4');
+    const job = await record(room, { case: 'egress', value }, `${room}.mp4`);
     await sleep(1_500);
     // The same test picture, but upside down it is not: what tells them apart is that the camera is muted meanwhile.
     const sharedS = job.nowS();
@@ -299,9 +320,10 @@ describe('participant egress', () => {
   });
 
   it('is ABORTED when the participant leaves without having published anything', async () => {
-    const quiet = await LoopPublisher.join(server, 'quiet', 'nothing');
-    const egressId = 'EG_nothing';
-    await node.start(egressId, 'nothing', participant('nothing', 'quiet', 'nothing.mp4'));
+    const room = freshName('nothing');
+    const quiet = await joinAs('quiet', room);
+    const egressId = freshName('EG_nothing');
+    await node.start(egressId, room, participant(room, 'quiet', `${room}.mp4`));
     await sleep(3_000); // longer than a missing participant is waited for
     expect(node.history(egressId)).toEqual([EgressStatus.EGRESS_STARTING]);
     await quiet.close();
@@ -311,16 +333,19 @@ describe('participant egress', () => {
   });
 
   it('FAILS with not_found when the participant never comes', async () => {
-    await node.start('EG_nobody', 'nobody', participant('nobody', 'ghost', 'ghost.mp4'));
-    const info = await node.reached('EG_nobody', EGRESS_FAILED);
+    const room = freshName('nobody');
+    const egressId = freshName('EG_nobody');
+    await node.start(egressId, room, participant(room, 'ghost', 'ghost.mp4'));
+    const info = await node.reached(egressId, EGRESS_FAILED);
     expect(info).toMatchObject({ error: 'participant ghost not found', errorCode: 404 });
   });
 
   it('FAILS and keeps the file when its ffmpeg is killed', async () => {
-    const eve = await LoopPublisher.join(server, 'eve', 'killed');
+    const room = freshName('killed');
+    const eve = await joinAs('eve', room);
     await eve.publish(h264);
     await eve.publish(tone(1));
-    const job = await record('killed', participant('killed', 'eve', 'killed.mp4'), 'killed.mp4');
+    const job = await record(room, participant(room, 'eve', `${room}.mp4`), `${room}.mp4`);
     await sleep(4_000);
     const handler = node.service.jobs().find(({ egressId }) => egressId === job.egressId)?.handlerPid ?? 0;
     const children = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(handler)], {
@@ -340,15 +365,16 @@ describe('participant egress', () => {
 
 describe('track composite', () => {
   it('records two named tracks, names them in the manifest and ends when both are gone', async () => {
-    const fay = await LoopPublisher.join(server, 'fay', 'pair');
+    const room = freshName('pair');
+    const fay = await joinAs('fay', room);
     const [video, audio] = [await fay.publish(vp8), await fay.publish(tone(2))];
     await fay.publish(tone(3)); // not asked for
     const value = new TrackCompositeEgressRequest({
-      ...{ roomName: 'pair', audioTrackId: audio.trackSid, videoTrackId: video.trackSid },
+      ...{ roomName: room, audioTrackId: audio.trackSid, videoTrackId: video.trackSid },
       options: { case: 'advanced', value: new EncodingOptions({ width: 320, height: 240, framerate: 20 }) },
       fileOutputs: [new EncodedFileOutput({ filepath: '{room_name}/{publisher_identity}.mp4' })],
     });
-    const job = await record('pair', { case: 'trackComposite', value }, 'pair/fay.mp4');
+    const job = await record(room, { case: 'trackComposite', value }, `${room}/fay.mp4`);
     await sleep(3_000);
     await video.unpublish();
     await sleep(3_500); // one track is enough to go on
@@ -369,14 +395,16 @@ describe('track composite', () => {
   });
 
   it('FAILS with not_found when one of the tracks is not there', async () => {
-    const gus = await LoopPublisher.join(server, 'gus', 'half');
+    const room = freshName('half');
+    const egressId = freshName('EG_half');
+    const gus = await joinAs('gus', room);
     const audio = await gus.publish(tone(0));
     const value = new TrackCompositeEgressRequest({
-      ...{ roomName: 'half', audioTrackId: audio.trackSid, videoTrackId: 'TR_missing' },
-      fileOutputs: [new EncodedFileOutput({ filepath: 'half.mp4' })],
+      ...{ roomName: room, audioTrackId: audio.trackSid, videoTrackId: 'TR_missing' },
+      fileOutputs: [new EncodedFileOutput({ filepath: `${room}.mp4` })],
     });
-    await node.start('EG_half', 'half', { case: 'trackComposite', value });
-    const info = await node.reached('EG_half', EGRESS_FAILED);
+    await node.start(egressId, room, { case: 'trackComposite', value });
+    const info = await node.reached(egressId, EGRESS_FAILED);
     expect(info).toMatchObject({ error: 'track TR_missing not found', errorCode: 404 });
     await gus.close();
   });
@@ -384,22 +412,23 @@ describe('track composite', () => {
 
 describe('audio-only room composite', () => {
   it('mixes everybody, late joiners at their time, and ends with the room', async () => {
+    const room = freshName('choir');
     const singers: LoopPublisher[] = [];
     for (const [index, name] of ['ann', 'ben', 'cem'].entries()) {
-      const singer = await LoopPublisher.join(server, name, 'choir');
+      const singer = await joinAs(name, room);
       await singer.publish(tone(index));
       singers.push(singer);
     }
-    const job = await record('choir', audioRoom('choir', 'choir.ogg'), 'choir.ogg');
+    const job = await record(room, audioRoom(room, `${room}.ogg`), `${room}.ogg`);
     await sleep(2_500);
     const lateS = job.nowS();
-    const late = await LoopPublisher.join(server, 'dan', 'choir');
+    const late = await joinAs('dan', room);
     await late.publish(tone(3));
     await sleep(2_500);
     const leavesS = job.nowS();
     await singers[0]?.close();
     await sleep(2_500);
-    await server.bus.request(RoomInternal.deleteRoom, { room: 'choir' });
+    await server.bus.request(RoomInternal.deleteRoom, { room });
     const info = await node.reached(job.egressId, EGRESS_COMPLETE);
     expect(info.details).toBe('End reason: Source closed');
     await Promise.all([...singers, late].map((singer) => singer.close()));
@@ -421,12 +450,13 @@ describe('audio-only room composite', () => {
   });
 
   it('deals participants out to left and right', async () => {
-    const left = await LoopPublisher.join(server, 'left', 'sides');
+    const room = freshName('sides');
+    const left = await joinAs('left', room);
     await left.publish(tone(0));
-    const right = await LoopPublisher.join(server, 'right', 'sides');
+    const right = await joinAs('right', room);
     await right.publish(tone(1));
-    const request = audioRoom('sides', 'sides.ogg', AudioMixing.DUAL_CHANNEL_ALTERNATE);
-    const job = await record('sides', request, 'sides.ogg');
+    const request = audioRoom(room, `${room}.ogg`, AudioMixing.DUAL_CHANNEL_ALTERNATE);
+    const job = await record(room, request, `${room}.ogg`);
     await sleep(3_000);
     await job.stop();
     const heard = await readSound(job.file);
@@ -440,11 +470,12 @@ describe('audio-only room composite', () => {
 
 describe('media source of the second API', () => {
   it('routes a track left, an agent right, and the rest to both', async () => {
-    const host = await LoopPublisher.join(server, 'host', 'routes');
+    const room = freshName('routes');
+    const host = await joinAs('host', room);
     const microphone = await host.publish(tone(0));
-    const agent = await LoopPublisher.join(server, 'robot', 'routes', { kind: 'agent' });
+    const agent = await joinAs('robot', room, { kind: 'agent' });
     await agent.publish(tone(1));
-    const guest = await LoopPublisher.join(server, 'guest', 'routes');
+    const guest = await joinAs('guest', room);
     await guest.publish(tone(2));
     const route = (match: AudioRoute['match'], channel: AudioChannel) => new AudioRoute({ match, channel });
     const audio = new AudioConfig({
@@ -455,11 +486,11 @@ describe('media source of the second API', () => {
       ],
     });
     const value = new StartEgressRequest({
-      roomName: 'routes',
+      roomName: room,
       source: { case: 'media', value: new MediaSource({ audio }) },
-      outputs: [new Output({ config: { case: 'file', value: new FileOutput({ filepath: 'routes.ogg' }) } })],
+      outputs: [new Output({ config: { case: 'file', value: new FileOutput({ filepath: `${room}.ogg` }) } })],
     });
-    const job = await record('routes', { case: 'egress', value }, 'routes.ogg');
+    const job = await record(room, { case: 'egress', value }, `${room}.ogg`);
     await sleep(3_000);
     await job.stop();
     const heard = await readSound(job.file);

@@ -1,6 +1,6 @@
 import { DataPacket_Kind, RoomServiceClient, TrackType } from 'livekit-server-sdk';
 import { DisconnectReason, RoomEvent } from '@livekit/rtc-node';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { startApi, type Api } from '../../services/api/api-server.ts';
 import { createLogger } from '../../services/base/logger.ts';
 import { createMetrics } from '../../services/base/metrics/metrics.ts';
@@ -50,8 +50,12 @@ beforeAll(async () => {
   rooms = new RoomServiceClient(`http://127.0.0.1:${api.port}`, API_KEY, API_SECRET);
   wsUrl = `ws://127.0.0.1:${api.port}`;
 });
+afterEach(async () => {
+  await Promise.all(peers.splice(0).map((peer) => peer.close()));
+  // Of a test that failed.
+  await Promise.all((await rooms.listRooms()).map(({ name }) => rooms.deleteRoom(name)));
+});
 afterAll(async () => {
-  await Promise.all(peers.map((peer) => peer.close()));
   await api.close('test over');
   await server.close();
   await RtcNodePeer.dispose();

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { launchChromium, type TestBrowser } from '../support/chromium.ts';
+import { freshName } from '../support/fresh-name.ts';
 import { eventually, LivekitPage, serveLivekitPage, type Picture } from '../support/livekit-page.ts';
 import { RoomInternal } from '../../services/bus/rpc-methods.ts';
 import { RtcNodePeer } from '../support/rtc-node-peer.ts';
@@ -61,11 +62,15 @@ const RESOLUTION = { width: 960, height: 540, frameRate: 24 };
 const LAYER_WIDTHS = [320, 640, 960];
 
 /** Alice publishes camera and microphone; she and bob sit in tabs of one Chromium. */
-async function stage(room: string, videoOptions: object): Promise<{ alice: LivekitPage; bob: LivekitPage }> {
+async function stage(
+  name: string,
+  videoOptions: object,
+): Promise<{ room: string; alice: LivekitPage; bob: LivekitPage }> {
+  const room = freshName(name);
   const alice = await join('alice', room, { dynacast: true });
   const bob = await join('bob', room);
   await alice.publish({ simulcast: true, ...videoOptions }, RESOLUTION);
-  return { alice, bob };
+  return { room, alice, bob };
 }
 
 const framesDecoded = async (page: LivekitPage): Promise<number> =>
@@ -83,8 +88,8 @@ async function moreFrames(page: LivekitPage, count: number): Promise<void> {
 
 for (const codec of ['vp8', 'h264', 'vp9', 'av1'] as const) {
   it(`carries layered ${codec}, Opus and data from Chromium to Chromium and rtc-node`, async () => {
-    const { alice, bob } = await stage(`media-${codec}`, { videoCodec: codec });
-    const carol = await RtcNodePeer.connect(server.wsUrl, await server.joinToken('carol', `media-${codec}`));
+    const { room, alice, bob } = await stage(`media-${codec}`, { videoCodec: codec });
+    const carol = await RtcNodePeer.connect(server.wsUrl, await server.joinToken('carol', room));
     nodePeers.push(carol);
 
     const [video] = await eventually(
@@ -179,8 +184,9 @@ it('switches layers on request, and stops the ones nobody wants', async () => {
 });
 
 it('sends small elements small layers (adaptive stream)', async () => {
-  const alice = await join('alice', 'adaptive', { dynacast: true });
-  const bob = await join('bob', 'adaptive', { adaptiveStream: true });
+  const room = freshName('adaptive');
+  const alice = await join('alice', room, { dynacast: true });
+  const bob = await join('bob', room, { adaptiveStream: true });
   await alice.publish({ simulcast: true, videoCodec: 'vp8' }, RESOLUTION);
   const width = (): Promise<number | undefined> => bob.inbound('video').then(([video]) => video?.width);
   await eventually('the layer for 640 pixels', width, (shown) => shown === 640, 20_000);
@@ -198,7 +204,7 @@ it('sends small elements small layers (adaptive stream)', async () => {
 });
 
 it('shows mute both ways, late joiners, unsubscribe and unpublish', async () => {
-  const { alice, bob } = await stage('states', { videoCodec: 'vp8', simulcast: false });
+  const { room, alice, bob } = await stage('states', { videoCodec: 'vp8', simulcast: false });
   await moreFrames(bob, 10);
 
   await alice.run('app.room.localParticipant.setMicrophoneEnabled(false)');
@@ -218,7 +224,7 @@ it('shows mute both ways, late joiners, unsubscribe and unpublish', async () => 
     `[...app.room.localParticipant.videoTrackPublications.values()][0].trackSid`,
   );
   await server.bus.request(RoomInternal.mutePublishedTrack, {
-    room: 'states',
+    room,
     identity: 'alice',
     trackSid,
     muted: true,
@@ -231,7 +237,7 @@ it('shows mute both ways, late joiners, unsubscribe and unpublish', async () => 
   await alice.run('app.room.localParticipant.setCameraEnabled(true)');
   await moreFrames(bob, 10);
 
-  const late = await join('late', 'states');
+  const late = await join('late', room);
   await moreFrames(late, 10);
   await eventually(
     'sound for the late joiner',
@@ -310,13 +316,13 @@ it('resumes after a broken signal connection, and starts anew when asked to', as
 });
 
 it('tells who speaks and sends the second tab of one identity away', async () => {
-  const { bob } = await stage('speakers', { videoCodec: 'vp8', simulcast: false });
+  const { room, bob } = await stage('speakers', { videoCodec: 'vp8', simulcast: false });
   await eventually(
     'the speaker',
     () => bob.run<string[]>('app.room.activeSpeakers.map((speaker) => speaker.identity)'),
     (speaking) => speaking.includes('alice'),
   );
-  const again = await join('bob', 'speakers');
+  const again = await join('bob', room);
   await eventually(
     'the first tab to be closed',
     () => bob.run<string>('app.room.state'),

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freshName } from '../support/fresh-name.ts';
 import { eventually } from '../support/livekit-page.ts';
 import { RtcNodePeer } from '../support/rtc-node-peer.ts';
 import { startSfuServer, type SfuServer } from '../support/sfu-server.ts';
@@ -23,8 +24,9 @@ async function join(identity: string, room: string): Promise<RtcNodePeer> {
 
 describe('@livekit/rtc-node', () => {
   it('publishes to, and decodes from, another of its kind', async () => {
-    const alice = await join('alice', 'pair');
-    const bob = await join('bob', 'pair');
+    const room = freshName('pair');
+    const alice = await join('alice', room);
+    const bob = await join('bob', room);
     const video = await alice.publishVideo(320, 240);
     const audio = await alice.publishTone();
     const seen = await eventually(
@@ -41,7 +43,7 @@ describe('@livekit/rtc-node', () => {
     );
     expect(heard?.peak).toBeGreaterThan(6_000);
 
-    const carol = await join('carol', 'pair');
+    const carol = await join('carol', room);
     await eventually(
       'video for a late joiner',
       () => carol.videos.get(video)?.frames ?? 0,

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
 import { WebhookDispatcher } from '../../services/api/webhooks/webhook-dispatcher.ts';
 import { createLogger } from '../../services/base/logger.ts';
 import { RoomInternal } from '../../services/bus/rpc-methods.ts';
@@ -10,7 +10,7 @@ let sink: WebhookSink;
 let webhooks: WebhookDispatcher;
 let server: SfuServer;
 
-beforeAll(async () => {
+beforeEach(async () => {
   sink = await startWebhookSink(API_KEY, API_SECRET);
   webhooks = new WebhookDispatcher({
     urls: [sink.url],
@@ -27,12 +27,13 @@ beforeAll(async () => {
   });
 });
 
-afterAll(async () => {
+afterEach(async () => {
   await server.close();
   await webhooks.close(0);
   await sink.close();
-  await RtcNodePeer.dispose();
 });
+
+afterAll(() => RtcNodePeer.dispose());
 
 it('tells of a room from its start to its end, in order', async () => {
   const ada = await RtcNodePeer.connect(server.wsUrl, await server.joinToken('ada', 'studio'));

@@ -40,7 +40,7 @@ beforeAll(async () => {
 afterEach(async () => {
   await stage.clear();
   await Promise.all(pages.splice(0).map(({ page }) => page.close()));
-  await expect.poll(() => stage.harness.ingress.activeIngressIds(), { timeout: 20_000 }).toEqual([]);
+  await expect.poll(() => stage.harness.ingress.activeIngressIds(), { timeout: 30_000 }).toEqual([]);
 });
 
 afterAll(async () => {

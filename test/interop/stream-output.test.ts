@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { StreamInfo } from '@livekit/protocol';
 import { StreamInfo_Status as Status } from '@livekit/protocol';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Logger } from '../../services/base/logger.ts';
 import {
   StreamGroup,
@@ -15,6 +15,7 @@ import {
 import { ffmpeg, FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
 import { packetHashes } from '../support/ffprobe.ts';
 import { analyzeFlashBeep } from '../support/flash-beep.ts';
+import { freshName } from '../support/fresh-name.ts';
 import { codedPictures, type CodedPicture } from '../support/nal-hashes.ts';
 import { startNginxRtmp, type NginxRtmp } from '../support/nginx-rtmp.ts';
 import { freePort } from '../support/ports.ts';
@@ -25,7 +26,6 @@ import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { startTlsFront } from '../support/tls-front.ts';
 
 const SECONDS = 6;
-const SECRET = 'sk-very-secret-key';
 /** Less is a header and what describes the stream. */
 const MIN_FLV_BYTES = 2_000;
 /** Short, so that a test of the budgets takes seconds. */
@@ -36,6 +36,8 @@ let clip: FlashBeepPackets;
 let workDir: string;
 const cleanups: (() => Promise<unknown>)[] = [];
 let lines: string[] = [];
+/** Stream key of this try. */
+let secret = '';
 
 beforeAll(async () => {
   [nginx, clip, workDir] = await Promise.all([
@@ -45,13 +47,17 @@ beforeAll(async () => {
   ]);
 });
 
+beforeEach(() => {
+  lines = [];
+  secret = `sk-${freshName('very-secret')}-key`;
+});
+
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) {
     await cleanup();
   }
   // Whatever happened in a test, no key may be in what was said about it.
-  expect(lines.join('\n')).not.toContain(SECRET);
-  lines = [];
+  expect(lines.join('\n')).not.toContain(secret);
 });
 
 afterAll(async () => {
@@ -172,7 +178,7 @@ describe('one encode to several platforms', () => {
       () => front.close(),
     );
     const { group, until, results } = startGroup(
-      [nginx.url(SECRET), media.url('node-media'), `rtmps://localhost:${front.port}/live/tls-${SECRET}`],
+      [nginx.url(secret), media.url('node-media'), `rtmps://localhost:${front.port}/live/tls-${secret}`],
       { ca: front.ca },
     );
     await until(isConnected);
@@ -190,16 +196,16 @@ describe('one encode to several platforms', () => {
       expect(duration).toBe(endedAt - startedAt);
       expect(Number(duration) / 1e9).toBeGreaterThan(SECONDS - 1);
     }
-    await expectWhole(await nginx.recorded(SECRET));
+    await expectWhole(await nginx.recorded(secret));
     await expectWhole(await media.recorded('node-media'));
-    await expectWhole(await nginx.recorded(`tls-${SECRET}`));
+    await expectWhole(await nginx.recorded(`tls-${secret}`));
   });
 
   it('goes out over SRT, encrypted and with its options in no command line', async () => {
     const port = await freePort();
-    const file = path.join(workDir, 'srt.ts');
+    const file = path.join(workDir, `${freshName('srt')}.ts`);
     const receiver = new FfmpegEncoder([
-      ...['-i', `srt://127.0.0.1:${port}?mode=listener&passphrase=${SECRET}&pbkeylen=16`],
+      ...['-i', `srt://127.0.0.1:${port}?mode=listener&passphrase=${secret}&pbkeylen=16`],
       ...['-c', 'copy', file],
     ]);
     cleanups.push(() => {
@@ -207,7 +213,7 @@ describe('one encode to several platforms', () => {
       return receiver.exited;
     });
     await untilUdpBound(port);
-    const url = `srt://127.0.0.1:${port}?streamid=publish:${SECRET}&passphrase=${SECRET}&pbkeylen=16&latency=200`;
+    const url = `srt://127.0.0.1:${port}?streamid=publish:${secret}&passphrase=${secret}&pbkeylen=16&latency=200`;
     const { group, results } = startGroup([url], { protocol: 'srt' });
     await play(group);
     await group.finish();
@@ -217,7 +223,7 @@ describe('one encode to several platforms', () => {
       url: `srt://127.0.0.1:${port}?streamid=[redacted]&passphrase=[redacted]&pbkeylen=16&latency=200`,
     });
     await receiver.exited;
-    const recording = path.join(workDir, 'srt.mp4');
+    const recording = `${file}.mp4`;
     await ffmpeg(['-i', file, '-c', 'copy', recording]);
     const report = await analyzeFlashBeep(recording);
     expect(report).toMatchObject({ skipped: 0, reordered: 0 });
@@ -233,14 +239,15 @@ describe('a destination that fails', () => {
     const garbage = await startPeer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
     const silent = await startPeer((socket) => socket.pause());
     const bad: [url: string, reason: RegExp][] = [
-      [`rtmp://127.0.0.1:${await freePort()}/live/${SECRET}`, /connection refused/],
-      [`rtmp://no-such-host.invalid/live/${SECRET}`, /no-such-host\.invalid:1935 .*host name/],
-      [nginx.url(`refused-${SECRET}`), /127\.0\.0\.1 .*publish/],
-      [`rtmp://127.0.0.1:${garbage.port}/live/${SECRET}`, /does not speak RTMP/],
-      [`rtmp://127.0.0.1:${silent.port}/live/${SECRET}`, /did not answer within 1\.5 s \(handshake\)/],
-      [`rtmps://localhost:${tls.port}/live/${SECRET}`, /TLS failed: self.signed/i],
+      [`rtmp://127.0.0.1:${await freePort()}/live/${secret}`, /connection refused/],
+      [`rtmp://no-such-host.invalid/live/${secret}`, /no-such-host\.invalid:1935 .*host name/],
+      [nginx.url(`refused-${secret}`), /127\.0\.0\.1 .*publish/],
+      [`rtmp://127.0.0.1:${garbage.port}/live/${secret}`, /does not speak RTMP/],
+      [`rtmp://127.0.0.1:${silent.port}/live/${secret}`, /did not answer within 1\.5 s \(handshake\)/],
+      [`rtmps://localhost:${tls.port}/live/${secret}`, /TLS failed: self.signed/i],
     ];
-    const urls = [nginx.url('good'), ...bad.map(([url]) => url)];
+    const good = freshName('good');
+    const urls = [nginx.url(good), ...bad.map(([url]) => url)];
     const { group, until, results } = startGroup(urls, { timeouts: FAST });
     await until((all) => all[0]?.startedAt !== 0n);
     const playing = play(group);
@@ -254,18 +261,18 @@ describe('a destination that fails', () => {
     await playing;
     await group.finish();
     expect(results()[0]).toMatchObject({ status: Status.FINISHED, error: '' });
-    await expectWhole(await nginx.recorded('good'));
+    await expectWhole(await nginx.recorded(good));
   });
 
   it('ends the group when it was the last', async () => {
-    const { empty, results } = startGroup([`rtmp://127.0.0.1:${await freePort()}/live/${SECRET}`]);
+    const { empty, results } = startGroup([`rtmp://127.0.0.1:${await freePort()}/live/${secret}`]);
     const end = await empty;
     expect(end).toMatchObject({ reason: 'failure', error: { code: 'unavailable', blame: 'destination' } });
     expect(results()[0]).toMatchObject({ status: Status.FAILED, retries: 0 });
   });
 
   it('fails over SRT with the reason', async () => {
-    const { group, empty } = startGroup([`srt://127.0.0.1:${await freePort()}?streamid=${SECRET}`], {
+    const { group, empty } = startGroup([`srt://127.0.0.1:${await freePort()}?streamid=${secret}`], {
       protocol: 'srt',
     });
     const playing = play(group);
@@ -292,14 +299,15 @@ describe('a platform that goes away', () => {
   it('gets the rest of the stream when it comes back, and the other one all of it', async () => {
     const flaky = await startNginxRtmp();
     cleanups.push(() => flaky.close());
-    const { group, until, results } = startGroup([nginx.url('steady'), flaky.url(SECRET)]);
+    const steady = freshName('steady');
+    const { group, until, results } = startGroup([nginx.url(steady), flaky.url(secret)]);
     await until(isConnected);
     const playing = play(group);
-    await until(() => flaky.files(SECRET).length > 0);
+    await until(() => flaky.files(secret).length > 0);
     await new Promise((resolve) => setTimeout(resolve, 2000)); // a stream that works, not one that never began
     await flaky.kill();
     await until((all) => (all[1]?.retries ?? 0) > 0);
-    const again = flaky.publishing(SECRET);
+    const again = flaky.publishing(secret);
     await flaky.restart();
     await again;
     await playing;
@@ -307,8 +315,8 @@ describe('a platform that goes away', () => {
     expect(results()[1]?.retries).toBeGreaterThan(0);
     expect(results()[1]?.lastRetryAt).toBeGreaterThan(0n);
     expect(results().map(({ status }) => status)).toEqual([Status.FINISHED, Status.FINISHED]);
-    await expectWhole(await nginx.recorded('steady'));
-    const second = await flaky.recorded(SECRET);
+    await expectWhole(await nginx.recorded(steady));
+    const second = await flaky.recorded(secret);
     const sent = await codedPictures(clip.file);
     const received = await codedPictures(second);
     expect(received[0]?.key).toBe(true);
@@ -319,7 +327,7 @@ describe('a platform that goes away', () => {
   it('fails when it stays away longer than the budget', async () => {
     const flaky = await startNginxRtmp();
     cleanups.push(() => flaky.close());
-    const { group, until, empty } = startGroup([flaky.url(SECRET)], { timeouts: FAST });
+    const { group, until, empty } = startGroup([flaky.url(secret)], { timeouts: FAST });
     await until(isConnected);
     const playing = play(group);
     await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -339,11 +347,12 @@ describe('a network that does not keep up', () => {
       () => wedged.close(),
       () => slow.close(),
     );
+    const [fastKey, wedgedKey, slowKey] = [freshName('fast'), freshName('wedged'), freshName('slow')];
     const { group, until, results } = startGroup(
       [
-        nginx.url('fast'),
-        `rtmp://127.0.0.1:${wedged.port}/live/wedged`,
-        `rtmp://127.0.0.1:${slow.port}/live/slow`,
+        nginx.url(fastKey),
+        `rtmp://127.0.0.1:${wedged.port}/live/${wedgedKey}`,
+        `rtmp://127.0.0.1:${slow.port}/live/${slowKey}`,
       ],
       { timeouts: FAST },
     );
@@ -364,11 +373,11 @@ describe('a network that does not keep up', () => {
     await group.finish();
     expect(results()[0]).toMatchObject({ status: Status.FINISHED, error: '', retries: 0 });
     const sent = await codedPictures(clip.file);
-    const fast = await codedPictures(await nginx.recorded('fast'));
+    const fast = await codedPictures(await nginx.recorded(fastKey));
     expect(fast).toHaveLength(sent.length * (rounds + 1));
     expect(fast.slice(-sent.length)).toEqual(sent);
-    await nginx.recorded('slow');
-    expectGapsAtKeys(await picturesOfAll(nginx.files('slow')), sent);
+    await nginx.recorded(slowKey);
+    expectGapsAtKeys(await picturesOfAll(nginx.files(slowKey)), sent);
   });
 });
 

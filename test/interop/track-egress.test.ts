@@ -3,7 +3,7 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DirectFileOutput, EgressStatus, S3Upload, TrackEgressRequest } from '@livekit/protocol';
 import { ALL_FORMATS, EncodedPacketSink, FilePathSource, Input } from 'mediabunny';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { createLogger } from '../../services/base/logger.ts';
 import { EgressHandler, RoomInternal } from '../../services/bus/rpc-methods.ts';
 import { joinLengthPrefixed, splitAnnexB } from '../../services/media/codecs/h264.ts';
@@ -12,6 +12,7 @@ import type { RoomClient, TrackPublisher } from '../../services/rtc-client/room-
 import { connectRoom } from '../../services/rtc-client/room-client.ts';
 import { startEgressNode, type EgressNode } from '../support/egress-node.ts';
 import { encodeMedia } from '../support/encoded-media.ts';
+import { freshName } from '../support/fresh-name.ts';
 import { startSfuServer, type SfuServer } from '../support/sfu-server.ts';
 
 const { EGRESS_ACTIVE, EGRESS_STARTING, EGRESS_ENDING, EGRESS_COMPLETE, EGRESS_FAILED, EGRESS_ABORTED } =
@@ -23,7 +24,7 @@ let server: SfuServer;
 let node: EgressNode;
 let publisher: RoomClient;
 let tracks: Record<'h264' | 'vp8' | 'opus', Track>;
-let jobs = 0;
+const published: TrackPublisher[] = [];
 
 beforeAll(async () => {
   const [h264, vp8] = await Promise.all([
@@ -38,6 +39,10 @@ beforeAll(async () => {
   node = await startEgressNode(server, { trackWaitMs: 2_000 });
   publisher = await join('alice', 'studio');
 });
+afterEach(async () => {
+  await node.stopAll();
+  await Promise.allSettled(published.splice(0).map((track) => track.unpublish()));
+});
 afterAll(async () => {
   await publisher.close('test over');
   await node.close();
@@ -49,13 +54,15 @@ async function join(identity: string, room: string): Promise<RoomClient> {
   return connectRoom({ url: server.wsUrl, token, autoSubscribe: false, logger });
 }
 
-function publish(track: Track, client = publisher): Promise<TrackPublisher> {
+async function publish(track: Track, client = publisher): Promise<TrackPublisher> {
   const { format } = track;
-  return client.publish({
+  const to = await client.publish({
     format,
     name: format.codec,
     source: format.kind === 'video' ? 'camera' : 'microphone',
   });
+  published.push(to);
+  return to;
 }
 
 /** Sends packets at the pace of their clock; resolves with what was sent when `until` aborts or all is out. */
@@ -76,14 +83,14 @@ async function play(
   return sent;
 }
 
-function record(trackId: string, filepath: string, output: Partial<DirectFileOutput> = {}) {
-  const egressId = `EG_track${String(++jobs)}`;
+function record(trackId: string, filepath: string, output: Partial<DirectFileOutput> = {}, on = node) {
+  const egressId = freshName('EG_track');
   const value = new TrackEgressRequest({
     roomName: 'studio',
     trackId,
     output: { case: 'file', value: new DirectFileOutput({ filepath, ...output }) },
   });
-  return { egressId, started: node.start(egressId, 'studio', { case: 'track', value }) };
+  return { egressId, started: on.start(egressId, 'studio', { case: 'track', value }) };
 }
 
 async function recordedPackets(file: string): Promise<Buffer[]> {
@@ -183,7 +190,8 @@ describe('track egress', () => {
 
   it('ends by itself when the track is unpublished', async () => {
     const to = await publish(tracks.opus);
-    const { egressId, started } = record(to.trackSid, 'ends.ogg', { disableManifest: true });
+    const file = `${freshName('ends')}.ogg`;
+    const { egressId, started } = record(to.trackSid, file, { disableManifest: true });
     await started;
     await node.reached(egressId, EGRESS_ACTIVE);
     await expect(
@@ -201,13 +209,14 @@ describe('track egress', () => {
     const info = await node.reached(egressId, EGRESS_COMPLETE);
     expect(info.details).toBe('End reason: Source closed');
     expect(info.manifestLocation).toBe('');
-    expect(probe(path.join(node.folder, 'ends.ogg')).frames).toBeGreaterThan(50);
+    expect(probe(path.join(node.folder, file)).frames).toBeGreaterThan(50);
   });
 
   it('survives kill -9 of one handler: that job fails with a playable file, the other one goes on', async () => {
     const to = await publish(tracks.h264);
-    const victim = record(to.trackSid, 'victim.mp4');
-    const neighbour = record(to.trackSid, 'neighbour.mp4');
+    const [victimFile, neighbourFile] = [`${freshName('victim')}.mp4`, `${freshName('neighbour')}.mp4`];
+    const victim = record(to.trackSid, victimFile);
+    const neighbour = record(to.trackSid, neighbourFile);
     await Promise.all([victim.started, neighbour.started]);
     await Promise.all([victim, neighbour].map(({ egressId }) => node.reached(egressId, EGRESS_ACTIVE)));
     await play(tracks.h264, to);
@@ -225,7 +234,7 @@ describe('track egress', () => {
     expect(Number(info.fileResults[0]?.duration) / 1e9).toBeGreaterThan(1.9);
     await node.stop(neighbour.egressId);
     await node.reached(neighbour.egressId, EGRESS_COMPLETE);
-    expect(probe(path.join(node.folder, 'neighbour.mp4')).frames).toBe(90);
+    expect(probe(path.join(node.folder, neighbourFile)).frames).toBe(90);
     await to.unpublish();
   });
 
@@ -252,19 +261,21 @@ describe('track egress', () => {
   });
 
   it('ends with what it has when the room is deleted', async () => {
-    const bob = await join('bob', 'short');
+    const room = freshName('short');
+    const egressId = freshName('EG_short');
+    const bob = await join('bob', room);
     const to = await publish(tracks.opus, bob);
     const value = new TrackEgressRequest({
-      roomName: 'short',
+      roomName: room,
       trackId: to.trackSid,
-      output: { case: 'file', value: new DirectFileOutput({ filepath: 'short.ogg' }) },
+      output: { case: 'file', value: new DirectFileOutput({ filepath: `${room}.ogg` }) },
     });
-    await node.start('EG_short', 'short', { case: 'track', value });
-    await node.reached('EG_short', EGRESS_ACTIVE);
+    await node.start(egressId, room, { case: 'track', value });
+    await node.reached(egressId, EGRESS_ACTIVE);
     await play(tracks.opus, to, 50);
-    await server.bus.request(RoomInternal.deleteRoom, { room: 'short' });
-    await node.reached('EG_short', EGRESS_COMPLETE);
-    expect(probe(path.join(node.folder, 'short.ogg')).frames).toBeGreaterThan(40);
+    await server.bus.request(RoomInternal.deleteRoom, { room });
+    await node.reached(egressId, EGRESS_COMPLETE);
+    expect(probe(path.join(node.folder, `${room}.ogg`)).frames).toBeGreaterThan(40);
     await bob.close('test over');
   });
 });
@@ -314,7 +325,7 @@ describe('what is refused before it starts', () => {
       trackId: 'TR_x',
       output: { case: 'websocketUrl', value: 'ws://x' },
     });
-    await expect(node.start('EG_ws', 'studio', { case: 'track', value })).rejects.toMatchObject({
+    await expect(node.start(freshName('EG_ws'), 'studio', { case: 'track', value })).rejects.toMatchObject({
       code: 'unimplemented',
       message: /websocket_url/,
     });
@@ -323,14 +334,20 @@ describe('what is refused before it starts', () => {
 
 it('finishes running recordings when the service closes, and takes no new ones', async () => {
   const to = await publish(tracks.h264);
-  const { egressId, started } = record(to.trackSid, 'drained.mp4');
+  const file = `${freshName('drained')}.mp4`;
+  const { egressId, started } = record(to.trackSid, file);
   await started;
   await node.reached(egressId, EGRESS_ACTIVE);
   await play(tracks.h264, to, 60);
   await node.service.close('shutdown');
+  onTestFinished(async () => {
+    // A second try needs a service.
+    await node.close();
+    node = await startEgressNode(server, { trackWaitMs: 2_000 });
+  });
   const info = await node.reached(egressId, EGRESS_COMPLETE);
   expect(info.details).toBe('End reason: Process killed');
-  expect(probe(path.join(node.folder, 'drained.mp4')).frames).toBeGreaterThanOrEqual(58);
+  expect(probe(path.join(node.folder, file)).frames).toBeGreaterThanOrEqual(58);
   expect(node.service.jobs()).toEqual([]);
   await expect(record(to.trackSid, 'late.mp4').started).rejects.toMatchObject({ code: 'unavailable' });
 });

@@ -6,6 +6,7 @@ import { IngressState_Status } from '@livekit/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { reportOf } from '../support/fake-room-report.ts';
 import { FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
+import { freshName } from '../support/fresh-name.ts';
 import type { FlashBeepReport } from '../support/flash-beep.ts';
 import { startNginxRtmp, type NginxRtmp } from '../support/nginx-rtmp.ts';
 import { freePort } from '../support/ports.ts';
@@ -100,11 +101,12 @@ describe.concurrent('a live URL', () => {
   });
 
   it('RTMP from nginx, without ffmpeg', async () => {
+    const key = freshName('pulled');
     const publisher = new FfmpegEncoder([
-      ...['-re', '-i', path.join(dir, 'clip.mp4'), '-c', 'copy', '-f', 'flv', nginx.url('pulled')],
+      ...['-re', '-i', path.join(dir, 'clip.mp4'), '-c', 'copy', '-f', 'flv', nginx.url(key)],
     ]);
-    await nginx.publishing('pulled');
-    const played = await playToEnd(nginx.url('pulled'));
+    await nginx.publishing(key);
+    const played = await playToEnd(nginx.url(key));
     await publisher.exited;
     await expectClip(played, 75);
   });
@@ -123,11 +125,12 @@ describe.concurrent('TLS in front of a server', () => {
 
   it('RTMPS: plays with the authority of the configuration', async () => {
     const front = await startTlsFront(nginx.port);
+    const key = freshName('secure');
     const publisher = new FfmpegEncoder([
-      ...['-re', '-i', path.join(dir, 'clip.mp4'), '-c', 'copy', '-f', 'flv', nginx.url('secure')],
+      ...['-re', '-i', path.join(dir, 'clip.mp4'), '-c', 'copy', '-f', 'flv', nginx.url(key)],
     ]);
-    await nginx.publishing('secure');
-    const url = `rtmps://localhost:${front.port}/${new URL(nginx.url('secure')).pathname.slice(1)}`;
+    await nginx.publishing(key);
+    const url = `rtmps://localhost:${front.port}/${new URL(nginx.url(key)).pathname.slice(1)}`;
     const [played, refused] = await Promise.all([
       playToEnd(url, { url: { tls: { ca: front.ca } } }),
       playToEnd(url),

@@ -23,6 +23,8 @@ export type EgressNode = {
   history(egressId: string): EgressStatus[];
   start(egressId: string, room: string, request: RpcStartEgressRequest['request']): Promise<EgressInfo>;
   stop(egressId: string): Promise<EgressInfo>;
+  /** Ends what a failed test has left running. */
+  stopAll(): Promise<void>;
   /** Waits for one of the statuses; fails when the job ends with another one. */
   reached(egressId: string, ...statuses: EgressStatus[]): Promise<EgressInfo>;
   close(): Promise<void>;
@@ -30,7 +32,7 @@ export type EgressNode = {
 
 /** Tests and benches run in the project's folder. */
 const PROJECT = path.resolve('.');
-const REACH_TIMEOUT_MS = 50_000;
+const REACH_TIMEOUT_MS = 55_000;
 
 /** The real egress service with real handler processes, next to a running SFU. */
 export async function startEgressNode(
@@ -96,6 +98,14 @@ export async function startEgressNode(
         { timeoutMs: 40_000 },
       ),
     stop: (egressId) => server.bus.request(EgressHandler.stopEgress, { egressId }, { topic: egressId }),
+    stopAll: async () => {
+      const stops = service
+        .jobs()
+        .map(({ egressId }) =>
+          server.bus.request(EgressHandler.stopEgress, { egressId }, { topic: egressId }),
+        );
+      await Promise.allSettled(stops);
+    },
     reached: async (egressId, ...statuses) => {
       const deadline = setTimeout(wake, REACH_TIMEOUT_MS);
       const until = performance.now() + REACH_TIMEOUT_MS;
