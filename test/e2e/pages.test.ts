@@ -57,9 +57,12 @@ describe('pages of the customer', () => {
   });
 
   it('refuses UpdateLayout of a job that has ended', async () => {
-    const { egress } = use();
-    const [ended] = await egress.listEgress({ active: false });
-    await expect(egress.updateLayout(ended?.egressId ?? '', 'grid')).rejects.toMatchObject({
+    const { egress, reach } = use();
+    const { egressId } = await egress.startRoomCompositeEgress(ROOM, MP4('ended'), {
+      customBaseUrl: pageUrl('/nowhere'),
+    });
+    await reach(egressId, EgressStatus.EGRESS_FAILED);
+    await expect(egress.updateLayout(egressId, 'grid')).rejects.toMatchObject({
       code: 'failed_precondition',
     });
   });
