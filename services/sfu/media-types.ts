@@ -62,6 +62,8 @@ export type TransportOptions = {
   label: string;
   /** The client wants its media in bursts this far apart; 0 or nothing = at once. */
   batchMs?: number;
+  /** The peer is told the end by DTLS, as it has no signalling connection that could tell it. */
+  closeNotify?: boolean;
 };
 
 /** Creates transports on one UDP socket, and one TCP listener. */

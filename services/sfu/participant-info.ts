@@ -16,6 +16,8 @@ export type Admission = {
   join: JoinRequest;
   /** MEDIA_BATCH of protocol/signal.ts; 0 or nothing = media at once. */
   batchMs?: number;
+  /** A peer without a signalling connection. */
+  closeNotify?: boolean;
 };
 
 export type ParticipantProfile = {

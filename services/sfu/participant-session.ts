@@ -86,7 +86,8 @@ export class ParticipantSession {
         this.close(DisconnectReason.SIGNAL_CLOSE);
       },
     });
-    this.transport = options.createTransport({ label: this.sid, batchMs: options.admission.batchMs ?? 0 });
+    const { batchMs = 0, closeNotify = false } = options.admission;
+    this.transport = options.createTransport({ label: this.sid, batchMs, closeNotify });
     this.dynacast = new Dynacast((value) => {
       this.send({ case: 'subscribedQualityUpdate', value });
     });

@@ -193,12 +193,16 @@ test('an update of the names alone reaches the room, and the encoder goes on', a
   await viewer.until(() => viewer.frames.length > before + 30);
 });
 
-test('removal from the room ends the session and says so', async () => {
-  await obs();
+test('removal from the room ends the session and says so, to the encoder too', async () => {
+  const encoder = await obs();
+  let isTold = false;
+  void encoder.ended.then(() => (isTold = true));
   await stage.harness.stateThat(isPublishing);
   await stage.sfu.bus.request(RoomInternal.removeParticipant, { room: 'studio', identity: 'obs' });
   const failed = await stage.harness.stateThat(({ status }) => status === ENDPOINT_ERROR);
   expect(failed.error).toBe('room disconnected');
+  // By DTLS; that nobody answers its checks any more would dawn on it half a minute later.
+  await expect.poll(() => isTold, { timeout: 15_000 }).toBe(true);
   await expect.poll(() => stage.harness.ingress.activeIngressIds(), { timeout: 15_000 }).toEqual([]);
 });
 

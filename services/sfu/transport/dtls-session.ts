@@ -13,6 +13,9 @@ import type { DtlsCertificate } from './dtls-certificate.ts';
 import { DtlsRecordFilter, type DtlsAlert } from './dtls-record-filter.ts';
 
 const CLOSE_NOTIFY = 0;
+const ALERT = 21;
+const WARNING = 1;
+const RECORD_HEADER_LENGTH = 13;
 /** Above every flight number: ends werift's retransmission loops. */
 const ALL_FLIGHTS_DONE = 100;
 
@@ -125,6 +128,32 @@ export class DtlsSession {
     this.#socket.send(data).catch((error: unknown) => {
       this.#options.logger.debug({ err: error }, 'DTLS send failed');
     });
+  }
+
+  /** Tells the peer that this is the end (RFC 5246 section 7.2.1). Nothing happens before the handshake is done. */
+  sendCloseNotify(): void {
+    if (!this.#connected || this.#ended) {
+      return;
+    }
+    const { dtls, cipher } = this.#socket;
+    dtls.recordSequenceNumber += 1;
+    const header = {
+      contentType: ALERT,
+      protocolVersion: dtls.version,
+      epoch: dtls.epoch,
+      sequenceNumber: dtls.recordSequenceNumber,
+      contentLen: 2,
+    };
+    const record: unknown = { recordLayerHeader: header, fragment: Buffer.from([WARNING, CLOSE_NOTIFY]) };
+    const { fragment } = cipher.encryptPacket(record as Parameters<typeof cipher.encryptPacket>[0]);
+    const head = Buffer.alloc(RECORD_HEADER_LENGTH);
+    head.writeUInt8(header.contentType, 0);
+    head.writeUInt8(header.protocolVersion.major, 1);
+    head.writeUInt8(header.protocolVersion.minor, 2);
+    head.writeUInt16BE(header.epoch, 3);
+    head.writeUIntBE(header.sequenceNumber, 5, 6);
+    head.writeUInt16BE(fragment.length, 11);
+    this.#options.send(Buffer.concat([head, fragment]));
   }
 
   close(): void {

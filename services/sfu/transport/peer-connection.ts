@@ -35,6 +35,8 @@ export type PeerConnectionOptions = {
   port: PeerPort;
   ticker: MediaTicker;
   batchMs: number;
+  /** The end is told by DTLS. */
+  closeNotify: boolean;
   logger: Logger;
   /** Senders in this process may hand their RTP over here. */
   localMedia?: LocalMedia;
@@ -138,6 +140,9 @@ export class PeerConnection implements PeerTransport {
   close(cause: string): Promise<void> {
     if (this.#state !== 'closed') {
       this.#logger.debug({ cause }, 'transport closed');
+      if (this.#options.closeNotify) {
+        this.#dtls?.sendCloseNotify();
+      }
       this.#release();
       this.#setState('closed');
       this.#options.port.closed();

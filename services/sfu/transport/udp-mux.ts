@@ -150,6 +150,7 @@ class SharedUdpPort implements UdpMux {
       candidates: this.#candidates,
       ticker: this.#ticker,
       batchMs: options.batchMs ?? 0,
+      closeNotify: options.closeNotify ?? false,
       ...(this.#options.localMedia === undefined ? {} : { localMedia: this.#options.localMedia }),
       logger: this.#options.logger.child({ transport: options.label }),
       port: {

@@ -53,6 +53,7 @@ export class WhipSession {
         claims: options.claims,
         join: new JoinRequest({ connectionSettings: { autoSubscribe: false } }),
         batchMs: 0,
+        closeNotify: true,
       },
       undefined,
     );
