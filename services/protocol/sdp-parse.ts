@@ -22,6 +22,8 @@ type SectionDraft = {
   direction: SdpDirection;
   streamId: string;
   trackId: string;
+  msids: Set<string>;
+  sourceMsids: Set<string>;
   payloadTypes: number[];
   rtpmaps: Map<number, { name: string; clockRateHz: number; channels: number }>;
   fmtps: Map<number, string>;
@@ -115,6 +117,8 @@ function startSection(value: string): SectionDraft {
     direction: 'sendrecv',
     streamId: '',
     trackId: '',
+    msids: new Set(),
+    sourceMsids: new Set(),
     payloadTypes: isRtp ? formats.map((format) => integer(format, 0, 127, 'payload type')) : [],
     rtpmaps: new Map(),
     fmtps: new Map(),
@@ -178,6 +182,7 @@ const SECTION_ATTRIBUTES = new Map<string, (section: SectionDraft, value: string
       const [stream = '', track = ''] = value.split(' ');
       section.streamId = stream === '-' ? '' : stream;
       section.trackId = track;
+      addMsid(section.msids, value);
     },
     rtpmap: (section, value) => {
       const [payload, encoding = ''] = value.split(' ');
@@ -224,6 +229,10 @@ const SECTION_ATTRIBUTES = new Map<string, (section: SectionDraft, value: string
         throw malformed(`more than ${SDP_LIMITS.maxSourcesPerSection} SSRCs in one media section`);
       }
       section.ssrcs.add(integer(value.split(' ')[0], 0, 0xffffffff, 'ssrc'));
+      const msid = / msid:(.*)$/.exec(value)?.[1];
+      if (msid !== undefined) {
+        addMsid(section.sourceMsids, msid);
+      }
     },
     'ssrc-group': (section, value) => {
       const [semantics, primary, rtx] = value.split(' ');
@@ -241,6 +250,12 @@ const SECTION_ATTRIBUTES = new Map<string, (section: SectionDraft, value: string
     },
   } satisfies Record<string, (section: SectionDraft, value: string) => void>),
 );
+
+function addMsid(msids: Set<string>, value: string): void {
+  if (msids.size < SDP_LIMITS.maxSourcesPerSection) {
+    msids.add(value.trim());
+  }
+}
 
 function finishSession(
   session: Attributes & { iceLite: boolean },
@@ -313,6 +328,7 @@ function finishSection(draft: SectionDraft): SdpMediaSection {
     direction: DIRECTIONS.has(draft.direction) ? draft.direction : 'sendrecv',
     streamId: draft.streamId,
     trackId: draft.trackId,
+    msids: [...(draft.sourceMsids.size > draft.msids.size ? draft.sourceMsids : draft.msids)],
     codecs,
     extensions: draft.extensions,
     sendRids: draft.sendRids,

@@ -40,6 +40,8 @@ export type SdpMediaSection = {
   /** a=msid: stream and track id; '' when absent or '-'. */
   streamId: string;
   trackId: string;
+  /** Distinct a=msid values of the section, or those of its sources when they are more (one per track in Plan B). */
+  msids: readonly string[];
   codecs: readonly SdpCodec[];
   /** Header extension URI → id. */
   extensions: ReadonlyMap<string, number>;

@@ -87,6 +87,24 @@ test.each([
     detail: 'more than one m=audio',
   },
   {
+    what: 'a video that belongs to two streams',
+    body: offerOf([AUDIO, { ...VIDEO, lines: ['a=msid:one picture', 'a=msid:two picture'] }]),
+    status: 422,
+    detail: '2 a=msid in the m=video',
+  },
+  {
+    what: 'two sounds in one section',
+    body: offerOf([{ ...AUDIO, lines: ['a=msid:one voice', 'a=msid:one music'] }, VIDEO]),
+    status: 422,
+    detail: '2 a=msid in the m=audio',
+  },
+  {
+    what: 'two videos in one section, as Plan B had them',
+    body: offerOf([AUDIO, { ...VIDEO, lines: ['a=ssrc:1 msid:one camera', 'a=ssrc:2 msid:one screen'] }]),
+    status: 422,
+    detail: '2 a=msid in the m=video',
+  },
+  {
     what: 'a data channel',
     body: offerOf([AUDIO, { kind: 'application', mid: '2' }]),
     status: 422,

@@ -18,6 +18,8 @@ export type OfferedSection = {
   codec?: string;
   direction?: string;
   port?: number;
+  /** More lines. */
+  lines?: readonly string[];
   without?: RegExp;
 };
 
@@ -38,7 +40,7 @@ export function offerOf(sections: readonly OfferedSection[], options: { bundle?:
 }
 
 function sectionLines(section: OfferedSection): string[] {
-  const { kind, mid, codec = '', direction = 'sendonly', port = 9, without } = section;
+  const { kind, mid, codec = '', direction = 'sendonly', port = 9, lines: more = [], without } = section;
   const [payloadType = '0'] = codec.split(' ');
   const lines =
     kind === 'application'
@@ -50,6 +52,7 @@ function sectionLines(section: OfferedSection): string[] {
           `a=${direction}`,
           'a=rtcp-mux',
           `a=rtpmap:${codec}`,
+          ...more,
         ];
   return lines.filter((line) => without?.test(line) !== true);
 }

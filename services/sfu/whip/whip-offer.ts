@@ -33,6 +33,11 @@ export function parseWhipOffer(sdp: string): WhipOffer {
     if (sections.some(({ kind }) => kind === section.kind)) {
       throw unprocessable(`more than one m=${section.kind} section; send one of each kind`);
     }
+    if (section.msids.length > 1) {
+      throw unprocessable(
+        `${section.msids.length} a=msid in the m=${section.kind} section; send one track of each kind`,
+      );
+    }
     checkCodecs(section);
     sections.push(section);
   }

@@ -59,6 +59,36 @@ it('offers of any bytes are parsed or refused, never anything else', () => {
   expect(refused).toBeGreaterThan(100);
 });
 
+describe('msids of an offer', () => {
+  const withLines = (lines: readonly string[]): string => offerOf([AUDIO, { ...VIDEO, lines }]);
+
+  it.each<[string, string[]]>([
+    ['none', []],
+    ['one, twice', ['a=msid:one a', 'a=msid:one a']],
+    ['a track without a stream', ['a=msid:- a', 'a=ssrc:1 msid:- a', 'a=ssrc:2 msid:- a']],
+    ['simulcast and RTX of one track', ['a=msid:s a', 'a=ssrc:1 msid:s a', 'a=ssrc:2 msid:s a']],
+    ['another name at the sources', ['a=msid:s {a}', 'a=ssrc:1 cname:x', 'a=ssrc:1 msid:s a']],
+    ['another stream than the sound', ['a=msid:two b']],
+  ])('%s: taken', (_what, lines) => {
+    const offer = offerOf([
+      { ...AUDIO, lines: ['a=msid:one s'] },
+      { ...VIDEO, lines },
+    ]);
+    expect(parseWhipOffer(offer).sections).toHaveLength(2);
+  });
+
+  it.each<[string, string[]]>([
+    ['two streams', ['a=msid:one a', 'a=msid:two a']],
+    ['two tracks', ['a=msid:one a', 'a=msid:one b']],
+    ['two tracks of sources', ['a=msid:one a', 'a=ssrc:1 msid:one a', 'a=ssrc:2 msid:one b']],
+    ['as many as fit', Array.from({ length: 1_000 }, (_, i) => `a=msid:s t${i}`)],
+  ])('%s: refused with 422', (_what, lines) => {
+    expect(() => parseWhipOffer(withLines(lines))).toThrow(
+      expect.objectContaining({ httpStatus: 422, message: expect.stringContaining('a=msid') as string }),
+    );
+  });
+});
+
 describe('paths', () => {
   it.each([
     ['/w', { kind: 'endpoint', app: 'w', streamKey: '' }],
