@@ -6,8 +6,8 @@ import { startIngressHarness, STREAM_KEY } from '../support/ingress-harness.ts';
 import { API_KEY, API_SECRET, startSfuServer } from '../support/sfu-server.ts';
 
 /**
- * The processes under test: SFU and ingress in this one, its ffmpeg children beside it. Arguments: number of streams, and
- * the name of the first one's video preset or nothing.
+ * The processes under test: SFU and ingress in this one, its ffmpeg children beside it. Arguments: number of streams, the
+ * name of the first one's video preset or nothing, and what they are pushed by.
  */
 export type NodeMessage = { type: 'report' } | { type: 'end' };
 export type NodeReply =
@@ -18,11 +18,13 @@ export type NodeReply =
 // One process, as `npm start` runs it.
 letHeapGrow();
 const preset = (process.argv[3] ?? '') as keyof typeof IngressVideoEncodingPreset | '';
+const isSrt = process.argv[4] === 'srt';
 const localMedia = new LocalMedia();
 const sfu = await startSfuServer({ sfu: { localMedia } });
 const harness = await startIngressHarness({
   room: { wsUrl: sfu.wsUrl, apiKey: API_KEY, apiSecret: API_SECRET },
   localMedia,
+  ...(isSrt ? { srt: {} } : {}),
   ...(preset === ''
     ? {}
     : {
@@ -36,7 +38,8 @@ process.on('message', (message: NodeMessage) => {
   void handle(message);
 });
 const rooms = ['studio'];
-const urls = [harness.url];
+const url = isSrt ? harness.srtUrl : harness.url;
+const urls = [url];
 for (let number = 1; number < Number(process.argv[2] ?? 1); number++) {
   const roomName = `studio-${number}`;
   const streamKey = `${STREAM_KEY}${number}`;
@@ -48,7 +51,7 @@ for (let number = 1; number < Number(process.argv[2] ?? 1); number++) {
     }),
   );
   rooms.push(roomName);
-  urls.push(harness.url.replace(STREAM_KEY, streamKey));
+  urls.push(url.replace(STREAM_KEY, streamKey));
 }
 const viewer = { url: sfu.wsUrl, token: await sfu.joinToken('viewer', 'studio') };
 tell({ type: 'ready', urls, viewer });

@@ -12,12 +12,17 @@ import { startBenchNode } from './bench-node.ts';
 import { livekitPresetCores } from './livekit-preset.ts';
 import type { NodeReply } from './rtmp-passthrough-node.ts';
 
+export type PushProtocol = 'rtmp' | 'srt';
+
+const CONTAINER: Readonly<Record<PushProtocol, string>> = { rtmp: 'flv', srt: 'mpegts' };
 const PICTURE = { width: 1920, height: 1080, framesPerSecond: 30, bitrateKbps: 6_000 };
 /** Joining costs more than a stream does; no multiple of a picture or a key frame interval, so that those do not fall together. */
 const ENCODER_SPACING_MS = 509;
 const FFMPEG = process.env['FFMPEG_PATH'] ?? 'ffmpeg';
 
 export type PassthroughRun = {
+  /** How the encoders push; default: RTMP. */
+  protocol?: PushProtocol;
   streams: number;
   warmUpS: number;
   measuredS: number;
@@ -27,7 +32,7 @@ export type PassthroughRun = {
 
 /**
  * OBS streams on their way into rooms, one room each: 1080p30 at 6 Mbit/s with AAC, pushed by ffmpeg in real time into the
- * real ingress and SFU. Counted are SFU, room client, ingress and the ffmpegs that make Opus of AAC. The baseline, of one
+ * real ingress and SFU. Counted are SFU, room client, ingress and its ffmpegs (they make Opus of AAC, and read SRT). The baseline, of one
  * stream, is what LiveKit's default preset asks for, done by ffmpeg with the same file in the same run.
  */
 export async function measurePassthrough(
@@ -46,11 +51,12 @@ export async function measurePassthrough(
 
 async function ingressCores(
   clip: string,
-  { streams, preset, ...times }: PassthroughRun,
+  { streams, preset, protocol = 'rtmp', ...times }: PassthroughRun,
 ): Promise<{ cores: number; treatment: string }> {
   const node = await startBenchNode<NodeReply>('rtmp-passthrough-node', [
     String(streams),
     preset === undefined ? '' : IngressVideoEncodingPreset[preset],
+    protocol,
   ]);
   const encoders: ChildProcess[] = [];
   let watcher: RoomClient | undefined;
@@ -65,7 +71,7 @@ async function ingressCores(
       });
     }
     for (const url of urls) {
-      encoders.push(push(clip, url));
+      encoders.push(push(clip, url, CONTAINER[protocol]));
       await delay(ENCODER_SPACING_MS);
     }
     const cores = await node.cores(times);
@@ -81,10 +87,10 @@ async function ingressCores(
   }
 }
 
-function push(clip: string, url: string): ChildProcess {
+function push(clip: string, url: string, container: string): ChildProcess {
   return spawn(
     FFMPEG,
-    ['-v', 'error', '-re', '-stream_loop', '-1', '-i', clip, '-c', 'copy', '-f', 'flv', url],
+    ['-v', 'error', '-re', '-stream_loop', '-1', '-i', clip, '-c', 'copy', '-f', container, url],
     { stdio: ['ignore', 'ignore', 'inherit'] },
   );
 }

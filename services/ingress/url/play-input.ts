@@ -89,13 +89,13 @@ export async function playLive(
         arrivalUs > 0 && arrived.arrivalUs - arrivalUs > SRT_GOODBYE_US ? arrived.arrivalUs : resumedUs;
       arrivalUs = arrived.arrivalUs;
       const dtsUs = decodingTimes.next(packet);
-      const outUs = clock.at(packet.track.number, dtsUs, arrivalUs);
-      if (packet.track.kind === 'audio' && !sound.takes(dtsUs, outUs)) {
+      const out = clock.at(packet.track.number, { dtsUs, ptsUs: packet.ptsUs }, arrivalUs);
+      if (packet.track.kind === 'audio' && !sound.takes(packet.ptsUs, out.ptsUs)) {
         continue;
       }
       delivery.deliver(packet, {
-        decodingMs: outUs / 1000,
-        compositionMs: (packet.ptsUs - dtsUs) / 1000,
+        decodingMs: out.dtsUs / 1000,
+        compositionMs: (out.ptsUs - out.dtsUs) / 1000,
         arrivalUs,
       });
     }

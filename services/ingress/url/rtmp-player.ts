@@ -129,7 +129,9 @@ class Player {
     }
     this.#watch();
     const arrivalUs = monotonicUs();
-    const timeMs = Math.round(this.#clock.at(typeId, timestampMs * 1000, arrivalUs) / 1000) >>> 0;
+    const mediaUs = timestampMs * 1000;
+    const { dtsUs } = this.#clock.at(typeId, { dtsUs: mediaUs, ptsUs: mediaUs }, arrivalUs);
+    const timeMs = Math.round(dtsUs / 1000) >>> 0;
     if (typeId === RTMP_MESSAGE.video) {
       sink.video(timeMs, payload, arrivalUs);
     } else {
