@@ -15,7 +15,7 @@ const STREAM_KEY_CHARS = 16;
 const { ENDPOINT_BUFFERING, ENDPOINT_ERROR, ENDPOINT_INACTIVE, ENDPOINT_PUBLISHING } =
   livekit.IngressState_Status;
 
-/** The addresses encoders are told, without the stream key. */
+/** The addresses encoders are told, without the stream key; '' = nothing listens for them. */
 export type IngressBaseUrls = { rtmp: string; whip: string };
 
 export type IngressApiOptions = {
@@ -26,19 +26,20 @@ export type IngressApiOptions = {
   ingressBaseUrls: () => IngressBaseUrls;
 };
 
-/** A new RTMP or WHIP endpoint that can be published to again and again. @throws ServiceError invalid_argument. */
+/** A new RTMP or WHIP endpoint that can be published to again and again. @throws ServiceError invalid_argument, failed_precondition. */
 export async function createIngress(
   { store, ingressBaseUrls }: Pick<IngressApiOptions, 'store' | 'ingressBaseUrls'>,
   request: livekit.CreateIngressRequest,
 ): Promise<livekit.IngressInfo> {
   const whip = request.inputType === livekit.IngressInput.WHIP_INPUT;
+  const url = whip ? ingressBaseUrls().whip : ingressBaseUrls().rtmp;
   // LiveKit's defaults: WHIP is forwarded as it comes.
   const enableTranscoding = request.enableTranscoding ?? !whip;
   const info = new livekit.IngressInfo({
     ingressId: newId('IN_'),
     name: request.name,
     streamKey: randomString(STREAM_KEY_CHARS),
-    url: whip ? ingressBaseUrls().whip : ingressBaseUrls().rtmp,
+    url,
     inputType: request.inputType,
     roomName: request.roomName,
     participantIdentity: request.participantIdentity,
@@ -54,6 +55,10 @@ export async function createIngress(
     ...(request.video === undefined ? {} : { video: request.video }),
   });
   checkIngress(info);
+  if (url === '') {
+    const [name, key] = whip ? ['WHIP', 'whip_port'] : ['RTMP', 'rtmp_port'];
+    throw new ServiceError('failed_precondition', `${name} is off on this server (ingress.${key} is -1)`);
+  }
   await store.put(info);
   return info;
 }

@@ -19,14 +19,14 @@ export function banner({ sluice, ingress, devKeys, limits }: BannerOptions): str
     `  Page and API   ${urls.api}/`,
     `  WebSocket      ${urls.ws}`,
     ...(ingress === undefined
-      ? [`  RTMP           ${urls.rtmp}  (make a stream key on the page or with CreateIngress)`]
+      ? line('RTMP', urls.rtmp, '  (make a stream key on the page or with CreateIngress)')
       : [
           `  OBS            Settings → Stream → Service "Custom…"`,
           `    Server       ${ingress.url}`,
           `    Stream key   ${ingress.streamKey}   → room "${ingress.roomName}"`,
         ]),
     ...otherPushLines(urls),
-    `  WHIP           ${urls.whip}  (bearer token: the stream key of a WHIP endpoint)`,
+    ...line('WHIP', urls.whip, '  (bearer token: the stream key of a WHIP endpoint)'),
     `  Recordings     ${recordingsDir}`,
     ...limits.map((limit) => `  Limit          ${limit}`),
     ...(devKeys
@@ -44,10 +44,12 @@ export function banner({ sluice, ingress, devKeys, limits }: BannerOptions): str
 }
 
 function otherPushLines({ rtmps, srt }: RunningSluice['urls']): string[] {
-  return [
-    ...(rtmps === '' ? [] : [`  RTMPS          ${rtmps}`]),
-    ...(srt === '' ? [] : [`  SRT            ${srt}?streamid=<stream key of an RTMP endpoint>`]),
-  ];
+  return [...line('RTMPS', rtmps), ...line('SRT', srt, '?streamid=<stream key of an RTMP endpoint>')];
+}
+
+/** None when nothing is served there. */
+function line(name: string, url: string, more = ''): string[] {
+  return url === '' ? [] : [`  ${name.padEnd(15)}${url}${more}`];
 }
 
 /** What an operator needs to know of a worker: where it can be asked how it is. */
@@ -63,7 +65,7 @@ export function workerBanner(options: {
     `  Health         http://localhost:${ports.health}/  (healthz, readyz, status, metrics)`,
     `  Server         ${urls.ws}`,
     ...(role === 'ingress'
-      ? [`  RTMP           ${urls.rtmp}`, ...otherPushLines(urls), `  WHIP           ${urls.whip}`]
+      ? [...line('RTMP', urls.rtmp), ...otherPushLines(urls), ...line('WHIP', urls.whip)]
       : [`  Recordings     ${recordingsDir}`]),
     ...options.limits.map((limit) => `  Limit          ${limit}`),
     '',

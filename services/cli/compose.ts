@@ -18,6 +18,7 @@ import { publicHost, selfHost } from './addresses.ts';
 import { openBackbone, type Backbone } from './backbone.ts';
 import { startEgressPart } from './egress-part.ts';
 import { startIngressPart } from './ingress-part.ts';
+import { baseUrls, portUnlessOff, rtmpUrl, whipUrl } from './ingress-urls.ts';
 import { PartList } from './part-list.ts';
 import { rtmpsUrl } from './rtmps.ts';
 import { srtUrl } from './srt.ts';
@@ -70,6 +71,8 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
   const ports = { http: 0, health: 0, rtmp: 0, rtmps: 0, srt: 0, whip: 0, rtcUdp: 0, rtcTcp: 0 };
   const urls = { api: '', ws: config.ws_url ?? '', rtmp: '', rtmps: '', srt: '', whip: '' };
   const host = publicHost(config);
+  const rtmpPort = portUnlessOff(config.ingress.rtmp_port);
+  const whipPort = portUnlessOff(config.ingress.whip_port);
   let backbone: Backbone | undefined;
   let ingress: Ingress | undefined;
   let egress: EgressService | undefined;
@@ -117,7 +120,7 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
         ...options,
         ...{ nodeId, bus, metrics, localMedia, egressStore, ingressStore, webhooks, parts, recordingsDir },
         homeDir: path.join(DIST_DIR, 'templates', 'home'),
-        ingressBaseUrls: () => urls,
+        ingressBaseUrls: () => baseUrls(urls),
         status,
         ready,
       });
@@ -126,21 +129,21 @@ export async function compose(options: ComposeOptions): Promise<RunningSluice> {
       ports.http = api.port;
       urls.api = `http://${host}:${api.port}`;
       urls.ws = `ws://${host}:${api.port}`;
-      urls.rtmp = config.ingress.rtmp_base_url ?? `rtmp://${host}:${config.ingress.rtmp_port}/live`;
-      urls.whip = config.ingress.whip_base_url ?? `http://${host}:${config.ingress.whip_port}/w`;
+      urls.rtmp = rtmpUrl(config, host, rtmpPort);
+      urls.whip = whipUrl(config, host, whipPort);
       observeRooms(metrics, bus);
     }
     const room = { wsUrl: roomUrl(config, ports.http), ...firstKey(config.keys) };
     if (wanted.includes('ingress')) {
       ingress = await startIngressPart({ ...options, ...{ nodeId, bus, metrics, localMedia, room, parts } });
       ports.rtmp = ingress.rtmpPort;
-      urls.rtmp = config.ingress.rtmp_base_url ?? `rtmp://${host}:${ports.rtmp}/live`;
+      urls.rtmp = rtmpUrl(config, host, rtmpPort === undefined ? undefined : ports.rtmp);
       ports.rtmps = ingress.rtmpsPort;
       urls.rtmps = rtmpsUrl(config, host, ports.rtmps);
       ports.srt = ingress.srtPort;
       urls.srt = srtUrl(config, host, ports.srt);
       ports.whip = ingress.whipPort;
-      urls.whip = config.ingress.whip_base_url ?? `http://${host}:${ports.whip}/w`;
+      urls.whip = whipUrl(config, host, whipPort === undefined ? undefined : ports.whip);
       observeIngress(metrics, ingress);
     }
     if (wanted.includes('egress')) {

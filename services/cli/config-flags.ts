@@ -1,5 +1,6 @@
 import { loadConfig, type LoadedConfig } from '../base/config/load.ts';
 import type { ConfigOverride } from '../base/config/env.ts';
+import { OFF } from '../base/config/sections/fields.ts';
 import { integerFlag } from './command.ts';
 
 /** Flags every command that runs or reads a server configuration takes. */
@@ -17,8 +18,8 @@ export const CONFIG_FLAGS = {
 
 export const CONFIG_FLAGS_USAGE = `  --config FILE       YAML configuration (docker/config.sample.yaml lists every key)
   --port N            HTTP and WebSocket port, 0 = any free port
-  --rtmp-port N       RTMP port, 0 = any free port
-  --whip-port N       WHIP port, 0 = any free port
+  --rtmp-port=N       RTMP port, 0 = any free port, -1 = off
+  --whip-port=N       WHIP port, 0 = any free port, -1 = off
   --udp-port N        WebRTC media port, 0 = any free port
   --tcp-port N        WebRTC media over TCP, 0 = off
   --bind ADDRESS      address to listen on
@@ -38,8 +39,8 @@ export function loadFromFlags(flags: FlagValues): Promise<LoadedConfig> {
     }
   };
   set('port', ['port'], integerFlag('port', flags.port, 0, MAX_PORT));
-  set('rtmp-port', ['ingress', 'rtmp_port'], integerFlag('rtmp-port', flags['rtmp-port'], 0, MAX_PORT));
-  set('whip-port', ['ingress', 'whip_port'], integerFlag('whip-port', flags['whip-port'], 0, MAX_PORT));
+  set('rtmp-port', ['ingress', 'rtmp_port'], integerFlag('rtmp-port', flags['rtmp-port'], OFF, MAX_PORT));
+  set('whip-port', ['ingress', 'whip_port'], integerFlag('whip-port', flags['whip-port'], OFF, MAX_PORT));
   set('udp-port', ['rtc', 'udp_port'], integerFlag('udp-port', flags['udp-port'], 0, MAX_PORT));
   set('tcp-port', ['rtc', 'tcp_port'], integerFlag('tcp-port', flags['tcp-port'], 0, MAX_PORT));
   set('bind', ['bind_addresses'], flags.bind === undefined ? undefined : [flags.bind]);

@@ -7,6 +7,7 @@ import { createLogger } from '../base/logger.ts';
 import { mediaBindAddress } from './addresses.ts';
 import { parseFlags, type CliCommand } from './command.ts';
 import { CONFIG_FLAGS, CONFIG_FLAGS_USAGE, loadFromFlags } from './config-flags.ts';
+import { portUnlessOff } from './ingress-urls.ts';
 import { findTools } from './tools.ts';
 
 type Finding = { check: string; ok: boolean; detail: string };
@@ -25,12 +26,8 @@ export const doctorCommand: CliCommand = {
       await check(`TCP port ${config.port} (HTTP)`, () =>
         tcpPortFree(config.port, config.bind_addresses[0] ?? '127.0.0.1'),
       ),
-      await check(`TCP port ${config.ingress.rtmp_port} (RTMP)`, () =>
-        tcpPortFree(config.ingress.rtmp_port, mediaAddress),
-      ),
-      await check(`TCP port ${config.ingress.whip_port} (WHIP)`, () =>
-        tcpPortFree(config.ingress.whip_port, mediaAddress),
-      ),
+      ...(await checkListener('RTMP', config.ingress.rtmp_port, mediaAddress)),
+      ...(await checkListener('WHIP', config.ingress.whip_port, mediaAddress)),
       await check(`UDP port ${config.rtc.udp_port} (WebRTC)`, () =>
         udpPortFree(config.rtc.udp_port, mediaAddress),
       ),
@@ -65,6 +62,13 @@ async function checkTools(): Promise<Finding[]> {
   } catch (error) {
     return [{ check: 'ffmpeg', ok: false, detail: messageOf(error) }];
   }
+}
+
+/** Nothing to say about one that is off. */
+async function checkListener(name: string, port: number, address: string): Promise<Finding[]> {
+  return portUnlessOff(port) === undefined
+    ? []
+    : [await check(`TCP port ${port} (${name})`, () => tcpPortFree(port, address))];
 }
 
 async function check(name: string, attempt: () => Promise<void>): Promise<Finding> {

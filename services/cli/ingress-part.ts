@@ -7,6 +7,7 @@ import type { IngressCpuCost } from '../ingress/admission.ts';
 import { startIngress, type Ingress } from '../ingress/ingress-service.ts';
 import type { LocalMedia } from '../media/rtp/local-media.ts';
 import { mediaBindAddress } from './addresses.ts';
+import { portUnlessOff } from './ingress-urls.ts';
 import type { PartList } from './part-list.ts';
 import { rtmpsOptions } from './rtmps.ts';
 import { countPublishing, observePacketLatency } from './service-metrics.ts';
@@ -29,12 +30,13 @@ export type IngressPartOptions = {
 /** An ingress node: listens for encoders, and plays URLs. */
 export async function startIngressPart(options: IngressPartOptions): Promise<Ingress> {
   const { config, nodeId, bus, logger, metrics, tools, room, localMedia } = options;
+  const whipPort = portUnlessOff(config.ingress.whip_port);
   const leases = createLeases(bus, 'ingress', { nodeId, logger });
   const ingress = await startIngress({
     ...{ bus, leases, room, localMedia },
     logger: logger.child({ service: 'ingress' }),
     rtmp: {
-      port: config.ingress.rtmp_port,
+      port: portUnlessOff(config.ingress.rtmp_port),
       bindAddress: mediaBindAddress(config),
       policy: {
         reconnectWindowMs: config.ingress.reconnect_window * 1000,
@@ -51,7 +53,7 @@ export async function startIngressPart(options: IngressPartOptions): Promise<Ing
     maxCpuUtilization: config.ingress.max_cpu_utilization,
     onPublishResult: countPublishing(metrics),
     onPacketLatency: observePacketLatency(metrics),
-    whip: { port: config.ingress.whip_port, bindAddress: mediaBindAddress(config) },
+    whip: whipPort === undefined ? undefined : { port: whipPort, bindAddress: mediaBindAddress(config) },
     ffmpegPath: tools.ffmpegPath,
   }).catch(async (error: unknown) => {
     await leases.close();

@@ -5,6 +5,7 @@ import { parseFlags, type CliCommand } from './command.ts';
 import { compose, type RunningSluice } from './compose.ts';
 import { CONFIG_FLAGS, CONFIG_FLAGS_USAGE, loadFromFlags } from './config-flags.ts';
 import { banner, workerBanner } from './banner.ts';
+import { baseUrls } from './ingress-urls.ts';
 import { checkRole, readRole, toolsOf } from './roles.ts';
 import { untilSignal } from './signals.ts';
 import { findTools } from './tools.ts';
@@ -38,7 +39,9 @@ export const serveCommand: CliCommand = {
     if (role === 'ingress' || role === 'egress') {
       process.stdout.write(workerBanner({ sluice, limits }));
     } else {
-      const ingress = loaded.devKeys && role === 'all' ? await readyMadeIngress(sluice) : undefined;
+      const canPush = baseUrls(sluice.urls).rtmp !== '';
+      const isFirstStart = loaded.devKeys && role === 'all';
+      const ingress = isFirstStart && canPush ? await readyMadeIngress(sluice) : undefined;
       process.stdout.write(banner({ sluice, ingress, devKeys: loaded.devKeys, limits }));
     }
     const cause = await signal.received;
@@ -64,7 +67,7 @@ async function readyMadeIngress(sluice: RunningSluice): Promise<livekit.IngressI
   return (
     existing ??
     createIngress(
-      { store: sluice.ingressStore, ingressBaseUrls: () => sluice.urls },
+      { store: sluice.ingressStore, ingressBaseUrls: () => baseUrls(sluice.urls) },
       new livekit.CreateIngressRequest({
         inputType: livekit.IngressInput.RTMP_INPUT,
         name: READY_MADE.name,

@@ -46,9 +46,9 @@ export type IngressOptions = {
   /** Shows that this node is alive as long as a session runs; none in tests of a single process. */
   leases?: Leases;
   logger: Logger;
-  /** port 0 = any free port. */
+  /** port 0 = any free port, undefined = no plain RTMP; the rest is for RTMPS and SRT, too. */
   rtmp: {
-    port: number;
+    port: number | undefined;
     bindAddress: string;
     limits?: Partial<RtmpLimits>;
     policy?: Partial<RtmpSessionPolicy>;
@@ -59,7 +59,8 @@ export type IngressOptions = {
   srt?: { port: number; bindAddress: string; passphrase: string; limits?: Partial<SrtLimits> } | undefined;
   /** Undefined: no RTMPS. Certificate chain and private key, PEM; the limits are those of `rtmp`. */
   rtmps?: { port: number; bindAddress: string; cert: string; key: string };
-  whip: { port: number; bindAddress: string; limits?: Partial<WhipLimits> };
+  /** Undefined: no WHIP. */
+  whip?: { port: number; bindAddress: string; limits?: Partial<WhipLimits> } | undefined;
   /** What URL inputs may read. */
   url: UrlPolicyOptions & { stallMs?: number };
   /** Defaults: what was measured, 0.9 of all cores. */
@@ -80,11 +81,13 @@ export type IngressOptions = {
 };
 
 export type Ingress = {
+  /** 0 = RTMP is off. */
   readonly rtmpPort: number;
   /** 0 = RTMPS is off. */
   readonly rtmpsPort: number;
   /** 0 = SRT is off. */
   readonly srtPort: number;
+  /** 0 = WHIP is off. */
   readonly whipPort: number;
   /** Ids of the endpoints with a running session. */
   activeIngressIds(): string[];
@@ -151,20 +154,22 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
       await rtmp.close('start failed');
       throw error;
     }));
-  const whip = await startWhipServer({
-    ...options.whip,
-    logger,
-    onPublish: (request) => counted('whip', acceptWhip({ ...options, connectRoom }, sessions, request)),
-    onIceServers: (streamKey) => whipIceServers(options, streamKey),
-  }).catch(async (error: unknown) => {
-    await Promise.all([rtmp.close('start failed'), srt?.close('start failed')]);
-    throw error;
-  });
+  const whip =
+    options.whip &&
+    (await startWhipServer({
+      ...options.whip,
+      logger,
+      onPublish: (request) => counted('whip', acceptWhip({ ...options, connectRoom }, sessions, request)),
+      onIceServers: (streamKey) => whipIceServers(options, streamKey),
+    }).catch(async (error: unknown) => {
+      await Promise.all([rtmp.close('start failed'), srt?.close('start failed')]);
+      throw error;
+    }));
   return {
     rtmpPort: rtmp.rtmpPort,
     rtmpsPort: rtmp.rtmpsPort,
     srtPort: srt?.port ?? 0,
-    whipPort: whip.port,
+    whipPort: whip?.port ?? 0,
     activeIngressIds: () => sessions.activeIngressIds(),
     work: () => admission.work(),
     isAvailable: () => !sessions.isClosed && admission.fits('rtmp'),
@@ -177,7 +182,7 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
     async close(cause) {
       await stopServing();
       await sessions.close(cause);
-      await Promise.all([rtmp.close(cause), srt?.close(cause), whip.close(cause)]);
+      await Promise.all([rtmp.close(cause), srt?.close(cause), whip?.close(cause)]);
     },
   };
 }

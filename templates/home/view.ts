@@ -43,8 +43,8 @@ export function statusChips(status: Status): HTMLElement[] {
   return [
     chip(`v${status.version}`),
     ...status.services.map((name) => chip(name, 'live')),
-    chip(`RTMP ${status.ports.rtmp}`),
-    chip(`WHIP ${status.ports.whip}`),
+    ...(status.ports.rtmp === 0 ? [] : [chip(`RTMP ${status.ports.rtmp}`)]),
+    ...(status.ports.whip === 0 ? [] : [chip(`WHIP ${status.ports.whip}`)]),
     chip(`WebRTC ${status.ports.rtc_udp}/udp`),
     ...(tools === undefined ? [] : [chip(tools.chromium), chip(`ffmpeg ${tools.ffmpeg}`)]),
     ...(tools?.limits ?? []).map((limit) => chip(limit, 'bad')),

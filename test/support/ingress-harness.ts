@@ -46,7 +46,7 @@ export type IngressHarnessOptions = {
   rtmps?: { cert: string; key: string };
   /** Serves SRT too. */
   srt?: Partial<NonNullable<IngressOptions['srt']>>;
-  whipLimits?: NonNullable<IngressOptions['whip']['limits']>;
+  whipLimits?: NonNullable<NonNullable<IngressOptions['whip']>['limits']>;
   url?: Partial<IngressOptions['url']>;
   /** The real room client against a real SFU instead of the fake room. */
   room?: IngressOptions['room'];

@@ -5,7 +5,8 @@ import { RTMP_LIMITS, type RtmpLimits } from './rtmp-limits.ts';
 import { startRtmpServer } from './rtmp-server.ts';
 
 export type RtmpListenersOptions = {
-  rtmp: { port: number; bindAddress: string; limits?: Partial<RtmpLimits> };
+  /** Undefined port: no plain RTMP. */
+  rtmp: { port: number | undefined; bindAddress: string; limits?: Partial<RtmpLimits> };
   /** Undefined: no RTMPS. PEM texts; the limits are those of `rtmp`, counted over both. */
   rtmps: { port: number; bindAddress: string; cert: string; key: string } | undefined;
   /** Counts together with other listeners; default: one of their own. */
@@ -15,6 +16,7 @@ export type RtmpListenersOptions = {
 };
 
 export type RtmpListeners = {
+  /** 0 = RTMP is off. */
   readonly rtmpPort: number;
   /** 0 = RTMPS is off. */
   readonly rtmpsPort: number;
@@ -24,31 +26,35 @@ export type RtmpListeners = {
   close(cause: string): Promise<void>;
 };
 
-/** RTMP, and RTMPS beside it when there is a certificate. @throws ServiceError as startRtmpServer. */
+/** RTMP, and RTMPS beside it when there is a certificate, or either alone. @throws ServiceError as startRtmpServer. */
 export async function startRtmpListeners(options: RtmpListenersOptions): Promise<RtmpListeners> {
   const { logger, onPublish, rtmps } = options;
   const limits: RtmpLimits = { ...RTMP_LIMITS, ...options.rtmp.limits };
   const shared = { logger, onPublish, limits, limiter: options.limiter ?? new AddressLimiter(limits) };
-  const plain = await startRtmpServer({ ...options.rtmp, ...shared });
-  if (rtmps === undefined) {
-    return { ...plain, rtmpPort: plain.port, rtmpsPort: 0 };
-  }
-  const { cert, key, ...address } = rtmps;
-  const secure = await startRtmpServer({ ...address, ...shared, tls: { cert, key } }).catch(
-    async (error: unknown) => {
-      await plain.close('start failed');
+  const { port, ...address } = options.rtmp;
+  const plain = port === undefined ? undefined : await startRtmpServer({ ...address, ...shared, port });
+  const secure =
+    rtmps &&
+    (await startSecure(rtmps, shared).catch(async (error: unknown) => {
+      await plain?.close('start failed');
       throw error;
-    },
-  );
+    }));
   return {
-    rtmpPort: plain.port,
-    rtmpsPort: secure.port,
+    rtmpPort: plain?.port ?? 0,
+    rtmpsPort: secure?.port ?? 0,
     requestReconnect(description) {
-      plain.requestReconnect(description);
-      secure.requestReconnect(description);
+      plain?.requestReconnect(description);
+      secure?.requestReconnect(description);
     },
     async close(cause) {
-      await Promise.all([plain.close(cause), secure.close(cause)]);
+      await Promise.all([plain?.close(cause), secure?.close(cause)]);
     },
   };
+}
+
+function startSecure(
+  { cert, key, ...address }: NonNullable<RtmpListenersOptions['rtmps']>,
+  shared: Omit<Parameters<typeof startRtmpServer>[0], 'port' | 'bindAddress' | 'tls'>,
+): ReturnType<typeof startRtmpServer> {
+  return startRtmpServer({ ...address, ...shared, tls: { cert, key } });
 }

@@ -37,6 +37,8 @@ describe('configuration', () => {
     ['egress: {storage: {s3: {}}}', 'egress.storage.s3.bucket'],
     ['port: abc', 'port: '],
     ['rtc: {udp_port: 70000}', 'rtc.udp_port: '],
+    ['ingress: {rtmp_port: -2}', 'ingress.rtmp_port: '],
+    ['port: -1', 'port: '],
     ['rtc: {node_ip: example.com}', 'rtc.node_ip: '],
     ['bind_addresses: [nonsense]', 'bind_addresses.0: '],
     ['turn: {enabled: true}', 'TURN'],
@@ -48,6 +50,11 @@ describe('configuration', () => {
       code: 'invalid_argument',
       message: expect.stringContaining(message) as unknown,
     });
+  });
+
+  it('takes LiveKit’s -1 for a listener of the ingress that is off', async () => {
+    const { config } = await load('ingress: {rtmp_port: -1, whip_port: -1}');
+    expect(config.ingress).toMatchObject({ rtmp_port: -1, whip_port: -1 });
   });
 
   it('takes the file, then the environment, then the flags', async () => {

@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { port } from './fields.ts';
+import { port, portOrOff } from './fields.ts';
 import { urlInputSchema } from './url-input.ts';
 
 export const ingressSchema = z.strictObject({
-  rtmp_port: port.default(1935).describe('TCP port of the RTMP listener (0 = any free port).'),
+  rtmp_port: portOrOff.default(1935).describe('TCP port of the RTMP listener (0 = any free port, -1 = off).'),
   rtmp_base_url: z
     .url({ protocol: /^rtmps?$/ })
     .optional()
@@ -100,7 +100,7 @@ export const ingressSchema = z.strictObject({
     .max(30_000)
     .default(1_000)
     .describe('RTMP media that comes later than this after a stall is skipped, up to the next key frame.'),
-  whip_port: port.default(8080).describe('TCP port of the WHIP endpoint (0 = any free port).'),
+  whip_port: portOrOff.default(8080).describe('TCP port of the WHIP endpoint (0 = any free port, -1 = off).'),
   whip_base_url: z
     .url({ protocol: /^https?$/ })
     .optional()
