@@ -2,7 +2,13 @@ import { ServiceError } from '../base/errors.ts';
 import { SDP_LIMITS } from './sdp-types.ts';
 
 /** What an SDP fragment (RFC 8840) tells about ICE; '' = not told. */
-export type SdpFragment = { iceUfrag: string; icePwd: string; candidates: string[] };
+export type SdpFragment = {
+  iceUfrag: string;
+  icePwd: string;
+  /** `SHA-256 AB:CD…`, upper case. */
+  fingerprint: string;
+  candidates: string[];
+};
 
 const ICE_CHARS = /^[A-Za-z0-9+/=_-]+$/;
 const LINE = /^[a-z]=/;
@@ -12,7 +18,7 @@ const LINE = /^[a-z]=/;
  * @throws ServiceError invalid_argument saying what is wrong.
  */
 export function parseSdpFragment(text: string): SdpFragment {
-  const fragment: SdpFragment = { iceUfrag: '', icePwd: '', candidates: [] };
+  const fragment: SdpFragment = { iceUfrag: '', icePwd: '', fingerprint: '', candidates: [] };
   for (const line of text.split(/\r?\n/)) {
     if (line === '') {
       continue;
@@ -25,6 +31,8 @@ export function parseSdpFragment(text: string): SdpFragment {
       fragment.iceUfrag ||= credential(value, 4, name);
     } else if (name === 'ice-pwd') {
       fragment.icePwd ||= credential(value, 22, name);
+    } else if (name === 'fingerprint') {
+      fragment.fingerprint ||= value.trim().toUpperCase();
     } else if (name === 'candidate') {
       fragment.candidates.push(`candidate:${value.trim()}`);
       if (fragment.candidates.length > SDP_LIMITS.maxCandidates) {

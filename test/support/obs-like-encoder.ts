@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import nodeDataChannel from 'node-datachannel';
 import { flashBeepAudio, flashBeepVideo } from '../../fixtures/flash-beep.ts';
 import { FfmpegEncoder } from './ffmpeg-encoder.ts';
+import { LossyLine } from './lossy-line.ts';
 
 type Layer = { width: number; height: number; bitrateKbps: number };
 export type ObsLikeOptions = {
@@ -17,6 +18,8 @@ export type ObsLikeOptions = {
   camera?: readonly string[];
   /** The last packet of a picture goes to the library. */
   onPicture?: (rtpTimestamp: number) => void;
+  /** What happens to its packets; without one they arrive, and no NACK is answered. */
+  line?: LossyLine;
   /** Only the TCP candidates of the answer are used. */
   overTcp?: boolean;
 };
@@ -136,15 +139,23 @@ export class ObsLikeEncoder {
   async #stream(audio: nodeDataChannel.Track, video: nodeDataChannel.Track): Promise<void> {
     const { layers, framesPerSecond = 30 } = this.#options;
     const [top] = layers;
-    const soundPort = await this.#listen((packet) => send(audio, packet));
+    const { line = new LossyLine({}) } = this.#options;
+    const soundPort = await this.#listen((packet) => send(audio, line.take(packet)));
     const ports = await Promise.all(
       layers.map((_layer, index) =>
         this.#listen((packet) => {
           this.#note(packet);
-          send(video, layers.length > 1 ? withRid(packet, String(index)) : packet);
+          send(video, line.take(layers.length > 1 ? withRid(packet, String(index)) : packet));
         }),
       ),
     );
+    for (const track of [audio, video]) {
+      track.onMessage((rtcp) => {
+        line.onRtcp(rtcp).forEach((packet) => {
+          send(track, packet);
+        });
+      });
+    }
     const picture = flashBeepVideo({ width: top?.width ?? 640, height: top?.height ?? 360, framesPerSecond });
     // One clock for the sender reports of all outputs, as OBS has it.
     const clock = ['-start_time_realtime', String(Date.now() * 1000)];
@@ -258,8 +269,8 @@ function element(id: number, character: string): Buffer {
 }
 
 /** The server may have ended the connection. */
-function send(track: nodeDataChannel.Track, packet: Buffer): void {
-  if (track.isOpen()) {
+function send(track: nodeDataChannel.Track, packet: Buffer | undefined): void {
+  if (packet !== undefined && track.isOpen()) {
     track.sendMessageBinary(packet);
   }
 }

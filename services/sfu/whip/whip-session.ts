@@ -26,6 +26,8 @@ export type WhipSessionOptions = {
   onClosed: () => void;
 };
 
+const SHA_256 = 'SHA-256 ';
+
 /** `"…"`, as If-Match and ETag write it. */
 export type EntityTag = string;
 export type PatchOutcome = { kind: 'trickled' } | { kind: 'restarted'; fragment: string; etag: EntityTag };
@@ -112,7 +114,13 @@ export class WhipSession {
     if (!restart && !ifMatch.split(',').some((tag) => tag.trim() === this.etag)) {
       throw refuse(412, 'If-Match is not the ETag of the current ICE session');
     }
-    const { iceUfrag, icePwd } = parseSdpFragment(body);
+    const { iceUfrag, icePwd, fingerprint } = parseSdpFragment(body);
+    if (fingerprint.startsWith(SHA_256) && fingerprint !== SHA_256 + this.#offer.description.fingerprint) {
+      throw refuse(
+        422,
+        'another a=fingerprint: new DTLS keys need a new session, so DELETE this one and POST again',
+      );
+    }
     if (!restart) {
       if (iceUfrag !== '' && iceUfrag !== this.#remoteUfrag) {
         throw refuse(422, 'another ice-ufrag is an ICE restart: send it with If-Match: *');

@@ -19,6 +19,7 @@ describe('SDP fragments', () => {
     expect(parseSdpFragment(body)).toEqual({
       iceUfrag: 'EsAw',
       icePwd: 'P2uYro0UCOQ4zxjKXaWCBui1',
+      fingerprint: '',
       candidates: ['candidate:1 1 udp 1 ::1 9 typ host'],
     });
   });
