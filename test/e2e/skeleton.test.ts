@@ -11,6 +11,7 @@ import {
 } from 'livekit-server-sdk';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startRtmpPlatform } from '../../services/cli/rtmp-platform.ts';
+import { expectCaptured } from '../support/captured-report.ts';
 import { ffprobe, isFastStart, streamOf } from '../support/ffprobe.ts';
 import { analyzeFlashBeep } from '../support/flash-beep.ts';
 import { freshName } from '../support/fresh-name.ts';
@@ -87,17 +88,12 @@ describe('walking skeleton', () => {
     expect(await isFastStart(file)).toBe(true);
     expect(Number(result?.size)).toBe(Number(probe.format.size));
     const report = await analyzeFlashBeep(file);
-    const measured = JSON.stringify({ ...report, flashesS: undefined, beepsS: undefined });
     console.info(
       `composite: ${report.uniqueFps.toFixed(1)} unique fps, A/V ${report.medianOffsetMs.toFixed(0)} ms (median), ` +
         `flashes ${report.flashRatio.toFixed(2)}, beeps ${report.beepRatio.toFixed(2)}`,
     );
-    expect(report.durationS, measured).toBeGreaterThan(RECORD_MS / 1000 - 3);
-    expect(report.flashRatio, measured).toBeGreaterThanOrEqual(0.95);
-    expect(report.beepRatio, measured).toBeGreaterThanOrEqual(0.95);
-    expect(Math.abs(report.medianOffsetMs), measured).toBeLessThanOrEqual(60);
-    expect(report.uniqueFps, measured).toBeGreaterThanOrEqual(28);
-    expect(report.reordered, measured).toBe(0);
+    expectCaptured(report, RECORD_MS / 1000);
+    expect(report.reordered).toBe(0);
   }
 
   async function checkTrack(info: EgressInfo): Promise<void> {

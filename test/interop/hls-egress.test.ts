@@ -136,8 +136,8 @@ function expectSameContent(segmented: FlashBeepReport, ofFile: FlashBeepReport):
   expect(segmented).toMatchObject({ frames, reordered, skipped });
   expect(segmented.flashesS).toHaveLength(ofFile.flashesS.length);
   expect(Math.abs(segmented.beepsS.length - ofFile.beepsS.length)).toBeLessThanOrEqual(1);
-  expect(segmented.flashRatio).toBeGreaterThan(0.85);
-  expect(segmented.beepRatio).toBeGreaterThan(0.85);
+  expect(segmented.flashRatio).toBeGreaterThan(0.7);
+  expect(segmented.beepRatio).toBeGreaterThan(0.7);
   expect(Math.abs(segmented.medianOffsetMs - ofFile.medianOffsetMs)).toBeLessThan(25);
   expect(Math.abs(segmented.medianOffsetMs)).toBeLessThanOrEqual(60);
 }
@@ -262,8 +262,8 @@ describe('segments of a running job', () => {
       expect(Number(info.segmentResults[0]?.segmentCount)).toBe(listed.length);
       const report = await analyzeFlashBeep(await joined(name));
       expect(report.durationS).toBeGreaterThan(6);
-      expect(report.flashRatio).toBeGreaterThan(0.8);
-      expect(report.beepRatio).toBeGreaterThan(0.8);
+      expect(report.flashRatio).toBeGreaterThan(0.7);
+      expect(report.beepRatio).toBeGreaterThan(0.7);
       expect((await stat(info.fileResults[0]?.location ?? '')).size).toBeGreaterThan(30_000);
       const page = await openPage();
       await playHls(page, site, `${name}/all.m3u8`);
