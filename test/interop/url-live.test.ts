@@ -61,8 +61,9 @@ async function expectClip({ harness, end }: Played, missing: number, maxSkewMs =
  */
 function expectInStep({ offsetsMs }: FlashBeepReport, maxSkewMs: number): void {
   const last = offsetsMs.slice(-2).map(Math.abs);
-  expect(Math.min(...last)).toBeLessThanOrEqual(maxSkewMs);
-  expect(Math.max(...last)).toBeLessThanOrEqual(120);
+  const measured = JSON.stringify(offsetsMs);
+  expect(Math.min(...last), measured).toBeLessThanOrEqual(maxSkewMs);
+  expect(Math.max(...last), measured).toBeLessThanOrEqual(120);
 }
 
 /** A stream of the clip in real time over SRT, for one caller. */

@@ -3,11 +3,13 @@ import { ServiceError } from '../../base/errors.ts';
 import type { RtmpAddress } from '../../model/stream-url.ts';
 import { amfObject, decodeAmf0, type AmfObject, type AmfValue } from '../../protocol/amf0.ts';
 import { RtmpClientConnection, type RtmpCommand } from '../../protocol/rtmp-client-connection.ts';
+import { parseRtmpAudio } from '../../protocol/flv-enhanced.ts';
 import { RTMP_MESSAGE, type RtmpMessage } from '../../protocol/rtmp-message.ts';
 import { statusProperty, statusReason } from '../../protocol/rtmp-status.ts';
 import { RTMP_LIMITS } from '../servers/rtmp-limits.ts';
 import type { MediaSink } from '../servers/publisher-types.ts';
 import { LiveClock } from './live-clock.ts';
+import { LiveSound } from './live-sound.ts';
 import { monotonicUs } from '../../base/clock.ts';
 
 export type RtmpPlayOptions = {
@@ -72,6 +74,7 @@ class Player {
   readonly #options: RtmpPlayOptions;
   readonly #onEnd: (error: Error | undefined) => void;
   readonly #clock = new LiveClock();
+  readonly #sound = new LiveSound();
   #connection: RtmpClientConnection | undefined;
   #timer: NodeJS.Timeout | undefined;
   #hasEnded = false;
@@ -134,7 +137,7 @@ class Player {
     const timeMs = Math.round(dtsUs / 1000) >>> 0;
     if (typeId === RTMP_MESSAGE.video) {
       sink.video(timeMs, payload, arrivalUs);
-    } else {
+    } else if (!isSound(payload) || this.#sound.takes(mediaUs, dtsUs)) {
       sink.audio(timeMs, payload, arrivalUs);
     }
   }
@@ -181,5 +184,14 @@ class Player {
       this.#connection?.close(new ServiceError('canceled', 'ended'));
       this.#onEnd(error);
     }
+  }
+}
+
+/** And not what describes it. What cannot be read is the sink's to complain about. */
+function isSound(body: Buffer): boolean {
+  try {
+    return parseRtmpAudio(body).some(({ audio }) => audio.packet === 'frame');
+  } catch {
+    return false;
   }
 }

@@ -182,7 +182,7 @@ export class SignalClient {
     wanted: Case,
     accept: (value: ResponseValue<Case>) => boolean = () => true,
   ): Promise<ResponseValue<Case>> {
-    const deadlineMs = Date.now() + 5000;
+    const deadlineMs = Date.now() + 15_000;
     for (;;) {
       const index = this.#received.findIndex(
         (message) => message.case === wanted && accept(message.value as ResponseValue<Case>),
