@@ -94,6 +94,7 @@ describe('walking skeleton', () => {
     );
     expectCaptured(report, RECORD_MS / 1000);
     expect(report.reordered).toBe(0);
+    expect(report.singleStepRatio).toBeGreaterThan(0.1);
   }
 
   async function checkTrack(info: EgressInfo): Promise<void> {

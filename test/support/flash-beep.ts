@@ -15,6 +15,8 @@ export type FlashBeepReport = {
   reordered: number;
   /** Counter values missing between neighbours, for captures that should keep every frame. */
   skipped: number;
+  /** Share of neighbours that are one bar code apart: 0 for half the rate, however busy the machine is. */
+  singleStepRatio: number;
   flashesS: number[];
   beepsS: number[];
   /** Flashes and beeps found, divided by the whole seconds the recording spans. */
@@ -186,17 +188,20 @@ function countChanges(codes: number[]): number {
   return changes;
 }
 
-function continuity(codes: number[]): { reordered: number; skipped: number } {
+function continuity(codes: number[]): { reordered: number; skipped: number; singleStepRatio: number } {
   const modulo = 2 ** BARCODE.bits;
   let reordered = 0;
   let skipped = 0;
+  let singleSteps = 0;
   for (let index = 1; index < codes.length; index++) {
     const step = ((codes[index] ?? 0) - (codes[index - 1] ?? 0) + modulo) % modulo;
     if (step > modulo / 2) {
       reordered++;
     } else if (step > 1) {
       skipped += step - 1;
+    } else {
+      singleSteps += step;
     }
   }
-  return { reordered, skipped };
+  return { reordered, skipped, singleStepRatio: singleSteps / Math.max(1, codes.length - 1) };
 }

@@ -32,7 +32,7 @@ describe('flash/beep analysis', () => {
     const report = await analyzeFlashBeep(await make('whole.mp4', []));
     expect(report.frames).toBe(180);
     expect(report.uniqueFps).toBeGreaterThan(29.9);
-    expect(report).toMatchObject({ reordered: 0, skipped: 0 });
+    expect(report).toMatchObject({ reordered: 0, skipped: 0, singleStepRatio: 1 });
     expect(report.flashesS).toHaveLength(5);
     expect(report.beepsS).toHaveLength(5);
     expect(Math.abs(report.medianOffsetMs)).toBeLessThan(12);
@@ -48,6 +48,7 @@ describe('flash/beep analysis', () => {
     const report = await analyzeFlashBeep(await make('halved.mp4', ['-vf', 'fps=15,fps=30']));
     expect(report.uniqueFps).toBeLessThan(16);
     expect(report.skipped).toBeGreaterThan(70);
+    expect(report.singleStepRatio).toBeLessThan(0.05);
   });
 
   it('fails a black and silent recording', async () => {
