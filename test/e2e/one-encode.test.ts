@@ -27,7 +27,7 @@ type Film = Awaited<ReturnType<typeof frameCounters>>;
 let clip: ClipRoom;
 beforeAll(async () => {
   clip = await startClipRoom();
-}, 120_000);
+}, 240_000);
 afterEach(() => clip.stopJobs());
 afterAll(() => clip.close());
 

@@ -38,7 +38,7 @@ beforeAll(async () => {
   publisher = await publishClip({ wsUrl: sluice.wsUrl, token: await token.toJwt(), clip });
   const [video, audio] = publisher.trackSids;
   tracks = { videoTrackId: video ?? '', audioTrackId: audio ?? '' };
-}, 120_000);
+}, 240_000);
 
 afterEach(() => stopJobs(egress));
 afterAll(async () => {

@@ -33,7 +33,7 @@ beforeAll(async () => {
   startWorker = () =>
     startRole('ingress', { ...shared, ws_url: wsUrl, ingress: { rtmp_port: 0, whip_port: 0 } });
   ingress = await startWorker();
-}, 120_000);
+}, 240_000);
 afterAll(async () => {
   await ingress.cleanUp();
   await server.cleanUp();
@@ -75,7 +75,7 @@ test('signalling passes through an ingress in another process, media goes to the
     ({ event, ingressInfo }) => event === 'ingress_ended' && ingressInfo?.ingressId === ingressId,
   );
   await until(20_000, 'an empty room', () => isEmpty(rooms, roomName));
-}, 60_000);
+}, 240_000);
 
 test('a killed ingress: its sessions are in ERROR and out of their rooms, and go on at the next one', async () => {
   const client = new IngressClient(server.healthUrl, API_KEY, API_SECRET);
@@ -141,7 +141,7 @@ test('a killed ingress: its sessions are in ERROR and out of their rooms, and go
       ['ingress_started', back[index]?.resourceId],
     ]);
   }
-}, 120_000);
+}, 240_000);
 
 function reachState(client: IngressClient, ingressId: string, status: string): Promise<IngressState> {
   return until(30_000, status, async () => {

@@ -94,7 +94,7 @@ describe('a page that stands still', () => {
   test('END_RECORDING ends the source by itself', async () => {
     const recording = await recordPage(pageSourceOptions(fixture, `${pages.url}/ends`), 10);
     expect(recording.ends).toEqual([{ reason: 'source_closed' }]);
-    expect(recording.video.at(-1)?.ptsUs).toBeLessThan(5_000_000);
+    expect(recording.video.at(-1)?.ptsUs).toBeLessThan(8_000_000);
   });
 });
 
@@ -109,7 +109,7 @@ test('a page from another host reaches a room on this machine, and its dialogs s
     fetch('${pages.url}/still', { mode: 'no-cors' }).then(() => console.log('START_RECORDING'));</script>`;
   const elsewhere = await startPageServer({ '/': page }, outside.address);
   try {
-    await start(elsewhere.url, { startTimeoutMs: 8_000 });
+    await start(elsewhere.url, { startTimeoutMs: 30_000 });
   } finally {
     await elsewhere.close();
   }
@@ -136,11 +136,11 @@ describe('failures', () => {
   });
 
   test('a page without a start signal: 412, with what its console said, redacted', async () => {
-    const failure = start(`${pages.url}/silent-template`, { startTimeoutMs: 1500 });
+    const failure = start(`${pages.url}/silent-template`, { startTimeoutMs: 4000 });
     await expect(failure).rejects.toMatchObject({
       code: 'failed_precondition',
       message: expect.stringMatching(
-        /^Start signal not received: .*within 1.5 s.*waiting for\?token=\[redacted\]/,
+        /^Start signal not received: .*within 4 s.*waiting for\?token=\[redacted\]/,
       ) as string,
     });
   });

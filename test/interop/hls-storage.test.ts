@@ -38,7 +38,7 @@ beforeAll(async () => {
     responseChecksumValidation: 'WHEN_REQUIRED',
   });
   await client.send(new CreateBucketCommand({ Bucket: BUCKET }));
-}, 90_000);
+}, 240_000);
 afterAll(async () => {
   client.destroy();
   await swift.close();

@@ -63,7 +63,7 @@ beforeAll(async () => {
   tones = sounds.map(({ audio }) => present(audio));
   server = await startSfuServer();
   node = await startEgressNode(server, { trackWaitMs: 2_000 });
-}, 120_000);
+}, 240_000);
 
 afterEach(async () => {
   await node.stopAll();

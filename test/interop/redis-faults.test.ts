@@ -329,7 +329,7 @@ describe('other ways to reach Redis', () => {
     });
     await bus.serve(RoomInternal.listRooms, () => Promise.resolve({}));
     await bus.request(RoomInternal.listRooms, {});
-    await expect(connect({ redis: { address, use_tls: true }, connectTimeoutMs: 500 })).rejects.toThrow(
+    await expect(connect({ redis: { address, use_tls: true }, connectTimeoutMs: 3_000 })).rejects.toThrow(
       /self-signed certificate/,
     );
     expect(server.port).not.toBe(tlsPort);

@@ -288,19 +288,23 @@ describe('we ask LiveKit’s workers', () => {
       message: 'no servers available (received 1 responses)',
     });
 
-    const slow = bus.request(EgressInternal.startEgress, {}, { timeoutMs: 500 });
+    const slow = bus.request(EgressInternal.startEgress, {}, { timeoutMs: 2_000 });
     const second = await heardRequest();
     await peer.send(`EgressInternal|${second.client}|CLAIM`, 'ClaimRequest', ...bid(second.id, 'SRV_1', 1));
     await expect(slow).rejects.toMatchObject({ code: 'deadline_exceeded' });
   });
 
   it('knows at once when nobody listens', async () => {
-    const startedAtMs = performance.now();
-    await expect(bus.request(IngressInternal.startIngress, {})).rejects.toMatchObject({
-      message: 'no response from servers',
-    });
-    // Far from the second that bids may take.
-    expect(performance.now() - startedAtMs).toBeLessThan(900);
+    const tookMs: number[] = [];
+    for (let count = 0; count < 5; count += 1) {
+      const startedAtMs = performance.now();
+      await expect(bus.request(IngressInternal.startIngress, {})).rejects.toMatchObject({
+        message: 'no response from servers',
+      });
+      tookMs.push(performance.now() - startedAtMs);
+    }
+    // Bids may take a second: the fastest tells whether they were waited for.
+    expect(Math.min(...tookMs)).toBeLessThan(900);
   });
 
   it('is not disturbed by garbage among the answers, nor by answers to others', async () => {

@@ -23,7 +23,7 @@ beforeAll(async () => {
     launchChromium(),
     startSfuServer({ sfu: {}, onRequest: serveLivekitPage }),
   ]);
-}, 60_000);
+}, 240_000);
 afterEach(async () => {
   client?.close();
   await page?.page.close();

@@ -99,7 +99,7 @@ beforeAll(async () => {
     file('mono.flv'),
   ]);
   await ffmpeg([...TONE_STEREO, '-vn', ...stereo, file('audio-only.flv')]);
-}, 60_000);
+}, 240_000);
 
 afterEach(async () => {
   encoders.splice(0).forEach((encoder) => {

@@ -53,7 +53,7 @@ beforeAll(async () => {
   await make('smallTrack', { source: small, video: 'avc1', form: { multitrack: 'one', trackId: 1 } });
   await make('sound', { source: large, audio: 'mp4a' });
   await make('opus', { source: large, audio: 'Opus' });
-}, 60_000);
+}, 240_000);
 
 afterEach(async () => {
   client?.close();

@@ -32,7 +32,7 @@ beforeAll(async () => {
     ...['-c:v', 'libx264', '-preset', 'veryfast', '-profile:v', 'main', '-bf', '2', '-g', '60'],
     ...['-pix_fmt', 'yuv420p', '-b:v', '1000k', ...aac, path.join(dir, 'bframes.flv')],
   ]);
-}, 60_000);
+}, 240_000);
 
 afterEach(async () => {
   await stage.close();

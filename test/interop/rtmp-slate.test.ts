@@ -24,7 +24,7 @@ beforeAll(async () => {
   ]);
   const white = ['-f', 'lavfi', '-i', 'color=white:size=640x360', '-frames:v', '1'];
   await ffmpeg([...white, path.join(dir, 'white.png')]);
-}, 60_000);
+}, 240_000);
 
 afterEach(async () => {
   await stage.close();

@@ -11,8 +11,8 @@ import { startRtmpStage, type RtmpStage } from '../support/rtmp-stage.ts';
 
 const RATE = 30;
 const MAX_LATENCY_MS = 1_000;
-/** Players shift their own delay a little after a gap. */
-const TOLERANCE_MS = 300;
+/** Players shift their own delay after a gap, on busy machines more; far below the 4 s of the stall. */
+const TOLERANCE_MS = 1_000;
 
 let dir: string;
 let stage: RtmpStage;
@@ -25,7 +25,7 @@ beforeAll(async () => {
     ...['-t', '60', ...passthroughH264({ framesPerSecond: RATE, bitrateKbps: 1_000 })],
     ...['-c:a', 'aac', '-b:a', '128k', path.join(dir, 'a-minute.flv')],
   ]);
-}, 60_000);
+}, 240_000);
 
 afterEach(async () => {
   await stage.close();

@@ -29,7 +29,7 @@ const encoders: FfmpegEncoder[] = [];
 beforeAll(async () => {
   dir = await mkdtemp(path.join(tmpdir(), 'sluice-srt-'));
   await makeClips(dir, ['clip.ts', 'reordered.ts'], SECONDS);
-}, 60_000);
+}, 240_000);
 
 afterAll(async () => {
   encoders.forEach((encoder) => {

@@ -35,7 +35,7 @@ beforeAll(async () => {
   await makeClips(dir, ['clip.ts'], SECONDS);
   const white = ['-f', 'lavfi', '-i', 'color=white:size=640x360', '-frames:v', '1'];
   await ffmpeg([...white, path.join(dir, 'white.png')]);
-}, 60_000);
+}, 240_000);
 
 afterAll(async () => {
   encoders.forEach((encoder) => {

@@ -57,7 +57,7 @@ beforeAll(async () => {
     }
     return false;
   });
-}, 60_000);
+}, 240_000);
 
 /** The recorded playlist as it was while its second segment was in the making; it ends when that is done. */
 async function livePlaylist(name: string): Promise<string> {

@@ -36,7 +36,7 @@ beforeAll(async () => {
   await makeClips(dir, ['clip.mp4', 'clip.ts'], SECONDS);
   await makePlaylist(dir, 'clip.mp4', 'clip.m3u8');
   [rtsp, nginx] = await Promise.all([startRtspServer([path.join(dir, 'clip.mp4')]), startNginxRtmp()]);
-}, 60_000);
+}, 240_000);
 
 afterAll(async () => {
   await Promise.all([rtsp.close(), nginx.close()]);

@@ -28,7 +28,7 @@ beforeAll(async () => {
   const Body = await readFile(path.join(dir, 'clip.mp4'));
   await client.send(new PutObjectCommand({ Bucket: 'clips', Key: 'a folder/clip (1).mp4', Body }));
   client.destroy();
-}, 60_000);
+}, 240_000);
 
 afterAll(async () => {
   await swift.close();

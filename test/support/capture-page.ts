@@ -44,7 +44,7 @@ export function pageSourceOptions(
     audioBitrateKbps: 128,
     audioSampleRateHz: 48_000,
     awaitStartSignal: true,
-    startTimeoutMs: 15_000,
+    startTimeoutMs: 40_000,
     browserPath: process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium',
     ffmpegPath: process.env['FFMPEG_PATH'] ?? 'ffmpeg',
     templatesDir: fixture.templatesDir,
