@@ -1,10 +1,12 @@
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { launchChromium, type TestBrowser } from '../support/chromium.ts';
 import { freshName } from '../support/fresh-name.ts';
 import { eventually, LivekitPage, serveLivekitPage, type Picture } from '../support/livekit-page.ts';
 import { RoomInternal } from '../../services/bus/rpc-methods.ts';
 import { RtcNodePeer } from '../support/rtc-node-peer.ts';
 import { startSfuServer, type SfuServer } from '../support/sfu-server.ts';
+
+vi.setConfig({ testTimeout: 150_000 });
 
 let server: SfuServer;
 let browser: TestBrowser;
@@ -58,8 +60,12 @@ async function shownPicture(page: LivekitPage): Promise<Picture> {
   return picture as Picture;
 }
 
-const RESOLUTION = { width: 960, height: 540, frameRate: 24 };
+/** Few pictures, and all of them in full size: browsers without time send smaller ones, which tells nothing about us. */
+const RESOLUTION = { width: 960, height: 540, frameRate: 15 };
+const PUBLISH = { simulcast: true, degradationPreference: 'maintain-resolution' };
 const LAYER_WIDTHS = [320, 640, 960];
+/** Spatial layers of one stream halve the picture. */
+const SVC_WIDTHS = [240, 480, 960];
 
 /** Alice publishes camera and microphone; she and bob sit in tabs of one Chromium. */
 async function stage(
@@ -69,7 +75,7 @@ async function stage(
   const room = freshName(name);
   const alice = await join('alice', room, { dynacast: true });
   const bob = await join('bob', room);
-  await alice.publish({ simulcast: true, ...videoOptions }, RESOLUTION);
+  await alice.publish({ ...PUBLISH, ...videoOptions }, RESOLUTION);
   return { room, alice, bob };
 }
 
@@ -115,7 +121,7 @@ for (const codec of ['vp8', 'h264', 'vp9', 'av1'] as const) {
       () => [...carol.videos.values()][0],
       (received) => (received?.frames ?? 0) > 30,
     );
-    expect(LAYER_WIDTHS).toContain(seen?.width);
+    expect(codec === 'vp9' || codec === 'av1' ? SVC_WIDTHS : LAYER_WIDTHS).toContain(seen?.width);
     expect(new Set(seen?.luma).size).toBeGreaterThan(5);
     const heard = await eventually(
       'sound in rtc-node',
@@ -152,7 +158,7 @@ it('switches layers on request, and stops the ones nobody wants', async () => {
     'all layers',
     () => alice.outbound(),
     (layers) => layers.length === 3 && layers.every(({ framesEncoded }) => framesEncoded > 0),
-    20_000,
+    40_000,
   );
   for (const quality of [2, 0, 1, 0, 2]) {
     await bob.run(`app.remoteVideos().forEach((publication) => publication.setVideoQuality(${quality}))`);
@@ -160,7 +166,7 @@ it('switches layers on request, and stops the ones nobody wants', async () => {
       `quality ${quality}`,
       () => bob.inbound('video'),
       ([video]) => video?.width === LAYER_WIDTHS[quality],
-      20_000,
+      40_000,
     );
     await moreFrames(bob, 10);
   }
@@ -172,7 +178,7 @@ it('switches layers on request, and stops the ones nobody wants', async () => {
     'dynacast',
     () => alice.outbound(),
     (layers) => layers.find(({ rid }) => rid === 'f')?.active === false,
-    20_000,
+    40_000,
   );
   expect((await alice.outbound()).find(({ rid }) => rid === 'q')?.active).toBe(true);
   await bob.run('app.remoteVideos().forEach((publication) => publication.setVideoQuality(2))');
@@ -180,7 +186,7 @@ it('switches layers on request, and stops the ones nobody wants', async () => {
     'the full size again',
     () => bob.inbound('video'),
     ([full]) => full?.width === 960,
-    20_000,
+    40_000,
   );
 });
 
@@ -188,17 +194,17 @@ it('sends small elements small layers (adaptive stream)', async () => {
   const room = freshName('adaptive');
   const alice = await join('alice', room, { dynacast: true });
   const bob = await join('bob', room, { adaptiveStream: true });
-  await alice.publish({ simulcast: true, videoCodec: 'vp8' }, RESOLUTION);
+  await alice.publish({ ...PUBLISH, videoCodec: 'vp8' }, RESOLUTION);
   const width = (): Promise<number | undefined> => bob.inbound('video').then(([video]) => video?.width);
-  await eventually('the layer for 640 pixels', width, (shown) => shown === 640, 20_000);
+  await eventually('the layer for 640 pixels', width, (shown) => shown === 640, 40_000);
   await bob.run(`document.querySelector('video').style.width = '200px'`);
-  await eventually('the layer for 200 pixels', width, (shown) => shown === 320, 20_000);
+  await eventually('the layer for 200 pixels', width, (shown) => shown === 320, 40_000);
   await bob.run(`document.querySelector('video').style.display = 'none'`);
   await eventually(
     'nothing for a hidden element',
     () => alice.outbound(),
     (layers) => layers.every(({ active }) => !active),
-    20_000,
+    40_000,
   );
   await bob.run(`document.querySelector('video').style.display = 'block'`);
   await moreFrames(bob, 10);
@@ -287,7 +293,7 @@ it('resumes after a broken signal connection, and starts anew when asked to', as
     'the resume',
     () => bob.events(),
     (events) => events.includes('Reconnected'),
-    20_000,
+    40_000,
   );
   expect(await bob.run<string>('app.room.localParticipant.sid')).toBe(sidBefore);
   await moreFrames(bob, 20);
@@ -305,13 +311,13 @@ it('resumes after a broken signal connection, and starts anew when asked to', as
     'the full reconnect',
     () => alice.events(),
     (events) => events.includes('Reconnected'),
-    20_000,
+    40_000,
   );
   await eventually(
     'the republished track',
     () => bob.run<boolean>(`app.remoteVideos().some((publication) => publication.isSubscribed)`),
     (subscribed) => subscribed,
-    20_000,
+    40_000,
   );
   await moreFrames(bob, 20);
 });
