@@ -1,7 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { MIX_RATE_HZ, MixBuffer, softClip } from '../../../services/media/audio/mix-buffer.ts';
 import { MixLane, type MixChannel } from '../../../services/media/audio/mix-lane.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
+
+// Work for the CPU, which others may have.
+vi.setConfig({ testTimeout: 120_000 });
 
 const FRAME = 960;
 const FRAME_US = 20_000;

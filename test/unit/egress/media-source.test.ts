@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { monotonicUs } from '../../../services/base/clock.ts';
 import { SafeEmitter } from '../../../services/base/events.ts';
 import { createLogger } from '../../../services/base/logger.ts';
@@ -13,6 +13,9 @@ import type {
   TrackSubscriptionEvents,
 } from '../../../services/rtc-client/room-client-types.ts';
 import { encodeMedia } from '../../support/encoded-media.ts';
+
+// Work for the CPU, which others may have.
+vi.setConfig({ testTimeout: 120_000 });
 
 const logger = createLogger({ level: 'silent' });
 const encoding = {

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { EgressInfo, EgressStatus } from '@livekit/protocol';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ServiceError } from '../../../services/base/errors.ts';
 import { createLogger } from '../../../services/base/logger.ts';
 import { EgressRecord } from '../../../services/egress/egress-record.ts';
@@ -16,6 +16,9 @@ import type { SegmentTarget } from '../../../services/model/egress-plan.ts';
 import { FakeSource, openSession } from '../../support/egress-session.ts';
 import { encodeMedia, type EncodedMedia } from '../../support/encoded-media.ts';
 import { packetHashes } from '../../support/ffprobe.ts';
+
+// Work for the CPU, which others may have.
+vi.setConfig({ testTimeout: 120_000 });
 
 const logger = createLogger({ level: (process.env['TEST_LOG'] as 'info' | undefined) ?? 'silent' });
 const { EGRESS_COMPLETE, EGRESS_FAILED } = EgressStatus;

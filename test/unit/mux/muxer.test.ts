@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ALL_FORMATS, EncodedPacketSink, FilePathSource, Input } from 'mediabunny';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createLogger } from '../../../services/base/logger.ts';
 import { remux } from '../../../services/media/ffmpeg/remux.ts';
 import { joinLengthPrefixed, splitAnnexB } from '../../../services/media/codecs/h264.ts';
@@ -12,6 +12,9 @@ import { createMuxer } from '../../../services/media/mux/muxer.ts';
 import type { MuxerOptions } from '../../../services/media/mux/muxer-types.ts';
 import type { EncodedPacket } from '../../../services/model/packet.ts';
 import { encodeMedia, type EncodedMedia } from '../../support/encoded-media.ts';
+
+// Work for the CPU, which others may have.
+vi.setConfig({ testTimeout: 120_000 });
 
 const FFMPEG = process.env['FFMPEG_PATH'] ?? 'ffmpeg';
 const FFPROBE = process.env['FFPROBE_PATH'] ?? 'ffprobe';

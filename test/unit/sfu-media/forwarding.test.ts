@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   buildNack,
   buildPli,
@@ -11,6 +11,9 @@ import { sequenceDistance } from '../../../services/media/rtp/sequence.ts';
 import type { Forwarder, NegotiatedCodec, Publication } from '../../../services/sfu/media-types.ts';
 import { EXTENSION, MediaRig, vp8Fields, vp8Payload, type TestClient } from './media-rig.ts';
 import { seededRandom } from '../rtp/seeded-random.ts';
+
+// Work for the CPU, which others may have.
+vi.setConfig({ testTimeout: 120_000 });
 
 const VP8: NegotiatedCodec = { name: 'vp8', payloadType: 96, rtxPayloadType: 97, clockRateHz: 90_000 };
 const OPUS: NegotiatedCodec = { name: 'opus', payloadType: 111, rtxPayloadType: 0, clockRateHz: 48_000 };
