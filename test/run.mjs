@@ -47,6 +47,7 @@ const SOAK_PACKAGES = [
   'python3-aiortc',
   'simple-whip-client',
   'tcc',
+  'srt-tools',
 ];
 
 /** These wait for time-outs more than they work, and do not care when. */

@@ -7,13 +7,13 @@ export type IngressWork = 'rtmp' | 'rtmpTranscoding' | 'srt' | 'whip' | 'whipByp
 export type IngressCpuCost = Readonly<Record<IngressWork, number>>;
 
 /**
- * Measured (docs/measured.md), rounded up, but for SRT, which is an estimate. What is transcoded is 1080p30 H.264 that becomes
+ * Measured (docs/measured.md), rounded up. What is transcoded is 1080p30 H.264 that becomes
  * 720p30 in three layers; a URL that passes through, as most do.
  */
 export const DEFAULT_INGRESS_CPU_COST: IngressCpuCost = {
   rtmp: 0.04,
   rtmpTranscoding: 0.7,
-  srt: 0.1,
+  srt: 0.08,
   whip: 0.7,
   whipBypassTranscoding: 0.04,
   url: 0.2,

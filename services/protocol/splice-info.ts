@@ -93,9 +93,12 @@ function spliceTime(section: Buffer, at: number, end: number, adjustment: number
     : undefined;
 }
 
-/** Media time of a moment of the 90 kHz clock, which wraps every 26.5 hours. @param originUs time 0 on that clock. */
-export function mediaTimeUs(ticks: number, originUs: number): number {
+/**
+ * Media time of a moment of the 90 kHz clock, which wraps every 26.5 hours. @param originUs time 0 on that clock.
+ * @param nearUs of all the moments that look alike the one next to this media time.
+ */
+export function mediaTimeUs(ticks: number, originUs: number, nearUs = 0): number {
   const us = (ticks / 90_000) * 1e6 - originUs;
   const wrapUs = (TICKS_PER_WRAP / 90_000) * 1e6;
-  return us - Math.round(us / wrapUs) * wrapUs;
+  return us - Math.round((us - nearUs) / wrapUs) * wrapUs;
 }

@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -16,6 +17,7 @@ import {
   type IngressHarness,
   type IngressHarnessOptions,
 } from '../support/ingress-harness.ts';
+import { withSplices } from '../support/scte35-ts.ts';
 import { CLIP, makeClips } from '../support/url-clips.ts';
 
 const SECONDS = 5;
@@ -54,6 +56,34 @@ function push(
   const input = ['-re', ...(loop ? ['-stream_loop', '-1'] : []), '-i', path.join(dir, clip)];
   // Live senders throw away what is not sent when they end, unless they are asked to wait.
   const encoder = new FfmpegEncoder([...input, ...format, `${url}&mode=caller&linger=2`]);
+  encoders.push(encoder);
+  return encoder;
+}
+
+/** An MPEG-TS byte for byte, in `SECONDS`: ffmpeg as a muxer leaves out what it does not know. */
+async function pushBytes(url: string, ts: Buffer): Promise<FfmpegEncoder> {
+  const server = createServer((socket) => {
+    const startMs = performance.now();
+    let sent = 0;
+    const timer = setInterval(() => {
+      const part = Math.min(1, (performance.now() - startMs) / (SECONDS * 1000));
+      const due = Math.floor(ts.length * part);
+      socket.write(ts.subarray(sent, due));
+      sent = due;
+      if (part === 1) {
+        socket.end();
+      }
+    }, 20);
+    socket.on('error', () => undefined).once('close', () => clearInterval(timer));
+    server.close();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const encoder = new FfmpegEncoder([
+    ...['-f', 'data', '-raw_packet_size', '1316', '-i', `tcp://127.0.0.1:${port}`, '-map', '0', '-c', 'copy'],
+    // Datagrams of seven whole packets.
+    ...['-f', 'data', '-flush_packets', '0', `${url}&mode=caller&linger=2&pkt_size=1316`],
+  ]);
   encoders.push(encoder);
   return encoder;
 }
@@ -101,6 +131,24 @@ describe.concurrent('a publisher over SRT', () => {
     const format = ['-c', 'copy', '-f', 'mpegts', '-srt_streamid', `#!::r=${STREAM_KEY},m=publish`];
     const { code, stderr } = await push(url, { format }).exited;
     expect([code, stderr]).toEqual([0, '']);
+    await stateThat(({ status }) => status === ENDPOINT_INACTIVE);
+    expectClip(await reportOf(room), 5);
+  });
+
+  it('splices in the stream are told the room at their time (SCTE 35)', async ({ expect }) => {
+    const { room, srtUrl, stateThat } = await start();
+    const ts = withSplices(await readFile(path.join(dir, 'clip.ts')), [
+      { sentAtS: 2, eventId: 7, outOfNetwork: true, atS: 3 },
+      { sentAtS: 3.5, eventId: 7, outOfNetwork: false, atS: 4 },
+    ]);
+    const shown = (): string | undefined => room.attributes['ingress.outOfNetwork.eventID'];
+    const encoder = await pushBytes(srtUrl, ts);
+    await room.until(() => shown() === '7');
+    // It was announced a second before.
+    const seenS = room.packets('video').length / CLIP.framesPerSecond;
+    expect(seenS).toBeGreaterThan(2);
+    await room.until(() => shown() === '');
+    expect((await encoder.exited).code).toBe(0);
     await stateThat(({ status }) => status === ENDPOINT_INACTIVE);
     expectClip(await reportOf(room), 5);
   });

@@ -174,7 +174,7 @@ describe('what the endpoint asks for, plain and over TLS', () => {
   );
   test.each(cells)('%s, %s: %s', { timeout: 120_000 }, async (peer, scheme, wish) => {
     const { endpoint, name, treatment } = asked[wish];
-    const port = scheme === 'rtmps' ? await stage.rtmpsPort() : stage.sluice.rtmpPort;
+    const port = scheme === 'rtmps' ? await stage.port('rtmps') : stage.sluice.rtmpPort;
     const url = (key: string): string => `${scheme}://127.0.0.1:${port}/live/${key}`;
     const seen = await stage.watch((key) => RTMP_PEERS[peer](film(name), url(key)), {}, endpoint);
     expectWhole(seen, treatment);

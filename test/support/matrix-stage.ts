@@ -52,7 +52,7 @@ export type EndpointOptions = Pick<CreateIngressOptions, 'enableTranscoding' | '
 
 export type MatrixStage = {
   sluice: SluiceProcess;
-  rtmpsPort(): Promise<number>;
+  port(kind: 'rtmps' | 'srt'): Promise<number>;
   /** One encoder from its first byte to its goodbye. @param look at the recording, before it is gone. */
   watch(
     publish: (streamKey: string) => Promise<RunningPeer>,
@@ -77,9 +77,9 @@ export async function startMatrixStage(
   let count = 0;
   return {
     sluice,
-    async rtmpsPort() {
+    async port(kind) {
       const status = await (await fetch(`${sluice.apiUrl}/status`)).json();
-      return (status as { ports: { rtmps: number } }).ports.rtmps;
+      return (status as { ports: { rtmps: number; srt: number } }).ports[kind];
     },
     watch: (publish, has = {}, endpoint = {}, look = () => Promise.resolve()) => {
       count += 1;

@@ -28,19 +28,28 @@ export const RTMP_PEERS = {
   /** GStreamer's own RTMP, new. */
   'gst rtmp2sink': (film, url) =>
     Promise.resolve(
-      start('gst-launch-1.0', [...gstFilm(film), 'rtmp2sink', `location=${url}`, ...gstTls(url)], 'SIGINT'),
+      startPeer(
+        'gst-launch-1.0',
+        [...gstFilm(film), 'rtmp2sink', `location=${url}`, ...gstTls(url)],
+        'SIGINT',
+      ),
     ),
   /** librtmp, as GStreamer uses it. */
   'gst rtmpsink (librtmp)': (film, url) =>
     Promise.resolve(
-      start('gst-launch-1.0', [...gstFilm(film), 'rtmpsink', `location=${url} live=1`], 'SIGINT'),
+      startPeer('gst-launch-1.0', [...gstFilm(film), 'rtmpsink', `location=${url} live=1`], 'SIGINT'),
     ),
   /** librtmp, as curl uses it: an FLV file from its standard input. */
   'curl (librtmp)': (film, url) => {
     const reader = spawn('ffmpeg', [...FFMPEG_PACED, film, '-c', 'copy', '-f', 'flv', 'pipe:1'], {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
-    const curl = start('curl', ['--silent', '--show-error', '--upload-file', '-', url], 'SIGTERM', reader);
+    const curl = startPeer(
+      'curl',
+      ['--silent', '--show-error', '--upload-file', '-', url],
+      'SIGTERM',
+      reader,
+    );
     return Promise.resolve(curl);
   },
   /** nginx-rtmp relays what ffmpeg publishes to it. */
@@ -71,7 +80,7 @@ export function requireRtmpPeers(): void {
 }
 
 function ffmpegPush(film: string, url: string): RunningPeer {
-  return start('ffmpeg', [...FFMPEG_PACED, film, '-c', 'copy', '-f', 'flv', url], 'SIGINT');
+  return startPeer('ffmpeg', [...FFMPEG_PACED, film, '-c', 'copy', '-f', 'flv', url], 'SIGINT');
 }
 
 /**
@@ -96,7 +105,7 @@ function gstTls(url: string): string[] {
 }
 
 /** @param input writes the program's standard input and is ended with it. */
-function start(
+export function startPeer(
   command: string,
   args: readonly string[],
   signal: 'SIGINT' | 'SIGTERM',

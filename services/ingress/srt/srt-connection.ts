@@ -17,6 +17,7 @@ import type { EncoderConnection, MediaSink, PublishRequest } from '../servers/pu
 import { playLive } from '../url/play-input.ts';
 import { readCaller, rejectOf } from './srt-admission.ts';
 import type { SrtLimits } from './srt-limits.ts';
+import { SrtSplices } from './srt-splices.ts';
 import { freeLoopbackPort, listenerArgs, openLoopback } from './srt-reader.ts';
 
 /** What becomes of an accepted publisher's media. */
@@ -73,6 +74,7 @@ export class SrtConnection implements EncoderConnection {
   #conclusion: Buffer;
   #ending: Ending | undefined;
   #reader: Socket | undefined;
+  #splices: SrtSplices | undefined;
   /** Of ffmpeg's own handshake; undefined while it does not listen. */
   #readerCookie: number | undefined;
   #readerDelayMs = 0;
@@ -119,6 +121,7 @@ export class SrtConnection implements EncoderConnection {
     if (isShutdown(datagram)) {
       this.#end({ by: 'caller' });
     } else if (this.#secondBytes <= this.#options.limits.maxBytesPerS) {
+      this.#splices?.onDatagram(datagram);
       this.#toReader(datagram);
     }
   }
@@ -130,6 +133,10 @@ export class SrtConnection implements EncoderConnection {
     }
     const { sink, settings } = publication;
     const { logger, limits, ffmpegPath, passphrase, send, callerId } = this.#options;
+    this.#splices = new SrtSplices({
+      onChange: (eventId) => sink.outOfNetwork?.(eventId),
+      delayMs: () => this.#readerDelayMs,
+    });
     const watch = setInterval(() => this.#watch(), WATCH_MS);
     const opening = setTimeout(() => {
       this.#fail('the connection was not opened in time');

@@ -30,7 +30,7 @@ export class SpliceSchedule {
       );
       const isOver = cancelled && this.#shown !== String(eventId);
       if (!isOver && this.#pending.length < MAX_PENDING) {
-        const atUs = ptsTicks === undefined ? readUs : mediaTimeUs(ptsTicks, originUs);
+        const atUs = ptsTicks === undefined ? readUs : mediaTimeUs(ptsTicks, originUs, readUs);
         this.#pending.push({ ...splice, atUs });
       }
     }

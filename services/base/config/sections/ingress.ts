@@ -61,7 +61,7 @@ export const ingressSchema = z.strictObject({
         .default(0.04)
         .describe('Cores one RTMP stream that passes through reserves.'),
       rtmp_transcoding: z.number().positive().default(0.7).describe('Cores one that is transcoded reserves.'),
-      srt: z.number().positive().default(0.1).describe('Cores one SRT publisher reserves.'),
+      srt: z.number().positive().default(0.08).describe('Cores one SRT publisher reserves.'),
       whip: z.number().positive().default(0.7).describe('Cores one WHIP stream that is transcoded reserves.'),
       whip_bypass_transcoding: z
         .number()
