@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -26,6 +25,7 @@ import { encodeMedia, type EncodedMedia } from '../support/encoded-media.ts';
 import { eventually } from '../support/livekit-page.ts';
 import { RtcNodePeer } from '../support/rtc-node-peer.ts';
 import { startSfuServer, type SfuServer } from '../support/sfu-server.ts';
+import { startSignalTunnel } from '../support/signal-tunnel.ts';
 
 const run = promisify(execFile);
 const logger = createLogger({ level: (process.env['TEST_LOG'] as 'info' | undefined) ?? 'silent' });
@@ -305,7 +305,7 @@ describe('@livekit/rtc-node', () => {
 
 describe('a broken connection', () => {
   it('is resumed without losing a packet when only signalling breaks', async () => {
-    const tunnel = await startTunnel(new URL(server.wsUrl).port);
+    const tunnel = await startSignalTunnel(new URL(server.wsUrl).port);
     try {
       const sender = await join('sender', { url: tunnel.url });
       const receiver = await join('receiver', { url: tunnel.url });
@@ -347,7 +347,7 @@ describe('a broken connection', () => {
   });
 
   it('starts over with everything published again when the server has forgotten the session', async () => {
-    const tunnel = await startTunnel(new URL(server.wsUrl).port);
+    const tunnel = await startSignalTunnel(new URL(server.wsUrl).port);
     try {
       const sender = await join('sender', { url: tunnel.url });
       const watcher = await join('watcher');
@@ -383,48 +383,6 @@ describe('a broken connection', () => {
     }
   });
 });
-
-/** A TCP forwarder to the signalling port that can be cut; media does not go through it. */
-async function startTunnel(port: string) {
-  const sockets = new Set<Socket>();
-  let blocked = false;
-  const forwarder = createServer((socket) => {
-    if (blocked) {
-      socket.destroy();
-      return;
-    }
-    const upstream = connect(Number(port), '127.0.0.1');
-    for (const [from, to] of [
-      [socket, upstream],
-      [upstream, socket],
-    ] as const) {
-      sockets.add(from);
-      from.pipe(to);
-      from.on('error', () => to.destroy());
-      from.on('close', () => {
-        to.destroy();
-        sockets.delete(from);
-      });
-    }
-  });
-  await new Promise<void>((resolve) => forwarder.listen(0, '127.0.0.1', resolve));
-  const cut = (): void => sockets.forEach((socket) => socket.destroy());
-  return {
-    url: `ws://127.0.0.1:${(forwarder.address() as AddressInfo).port}`,
-    cut,
-    block: () => {
-      blocked = true;
-      cut();
-    },
-    unblock: () => {
-      blocked = false;
-    },
-    close: async () => {
-      cut();
-      await new Promise((resolve) => forwarder.close(resolve));
-    },
-  };
-}
 
 async function mux(
   file: string,

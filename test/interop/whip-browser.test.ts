@@ -1,12 +1,19 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import type { Page } from 'puppeteer';
 import { VideoQuality } from '@livekit/protocol';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { RoomInternal } from '../../services/bus/rpc-methods.ts';
 import { launchChromium, type TestBrowser } from '../support/chromium.ts';
+import { analyzeFlashBeep, readBarcode } from '../support/flash-beep.ts';
 import { ENDPOINT_INACTIVE, ENDPOINT_PUBLISHING, STREAM_KEY } from '../support/ingress-harness.ts';
 import { eventually, LivekitPage } from '../support/livekit-page.ts';
-import { ObsLikeEncoder } from '../support/obs-like-encoder.ts';
+import { LossyLine } from '../support/lossy-line.ts';
+import { OBS_SSRC, ObsLikeEncoder } from '../support/obs-like-encoder.ts';
+import { recordTracks } from '../support/room-recorder.ts';
 import { disposeRtcNode } from '../support/rtc-node-viewer.ts';
+import { SeededRandom } from '../support/seeded-random.ts';
 import { openWhipPage, serveWhipPage, type WhipResource } from '../support/whip-page.ts';
 import { startWhipStage, type WhipStage } from '../support/whip-stage.ts';
 
@@ -130,6 +137,90 @@ test('all three layers of an OBS simulcast are taken, the first rid as the best'
     encoder.drop();
   }
 });
+
+test('a low layer whose encoder answers no NACK is repaired by its key frames, and the layer above is whole', async () => {
+  const watcher = await LivekitPage.open(browser, stage.sfu);
+  pages.push(watcher.page);
+  await watcher.connect(stage.sfu.wsUrl, await stage.sfu.joinToken('watcher', 'studio'));
+  const random = new SeededRandom(13161);
+  let lossRate = 0;
+  const line = new LossyLine({
+    isLost: ({ ssrc }) => ssrc !== OBS_SSRC.audio && random.chance(lossRate),
+    // What asks for SSRCs that the offer does not name is not handed on by libdatachannel: so it is with OBS.
+    repairs: () => true,
+  });
+  const low = OBS_SSRC.video + 1;
+  const encoder = await ObsLikeEncoder.start({
+    url: stage.harness.whipUrl,
+    bearer: STREAM_KEY,
+    layers: [
+      { width: 640, height: 360, bitrateKbps: 700 },
+      { width: 320, height: 180, bitrateKbps: 250 },
+    ],
+    line,
+  });
+  const dir = await mkdtemp(path.join(tmpdir(), 'sluice-nack-deaf-'));
+  try {
+    await eventually(
+      'the low layer',
+      async () => {
+        await watcher.run(
+          `app.remoteVideos().forEach((publication) => publication.setVideoQuality(${VideoQuality.LOW}))`,
+        );
+        return watcher.inbound('video');
+      },
+      ([video]) => video?.width === 320,
+    );
+    lossRate = 0.02;
+    const [before] = await watcher.inbound('video');
+    const file = path.join(dir, 'high.mp4');
+    const token = await stage.sfu.joinToken('recorder', 'studio');
+    const recorded = recordTracks({ wsUrl: stage.sfu.wsUrl, token, file, seconds: 7 });
+    const [after] = await eventually(
+      'key frames after losses',
+      () => watcher.inbound('video'),
+      ([video]) =>
+        (line.lost.get(low) ?? 0) >= 5 &&
+        (video?.keyFramesDecoded ?? 0) >= (before?.keyFramesDecoded ?? 0) + 3 &&
+        (video?.framesDecoded ?? 0) >= (before?.framesDecoded ?? 0) + 60,
+      30_000,
+    );
+    expect(after).toMatchObject({ width: 320, height: 180 });
+    expect(line.repaired.has(low)).toBe(false);
+    // What is on the screen is a whole picture: it says a time that goes on.
+    const codes: number[] = [];
+    await eventually(
+      'pictures in their order',
+      async () => codes.push(await shownBarcode(watcher)),
+      () =>
+        codes.slice(-4).every((code, i, last) => i === 0 || code > (last[i - 1] ?? 0)) && codes.length > 4,
+      30_000,
+    );
+    await recorded;
+    const report = await analyzeFlashBeep(file);
+    expect(line.repaired.get(OBS_SSRC.video)).toBeGreaterThan(0);
+    expect(report).toMatchObject({ reordered: 0, skipped: 0 });
+    expect(report.flashesS.length).toBeGreaterThanOrEqual(3);
+  } finally {
+    encoder.drop();
+    await rm(dir, { recursive: true, force: true });
+  }
+});
+
+/** Of the picture on screen now. */
+async function shownBarcode(watcher: LivekitPage): Promise<number> {
+  const gray = await watcher.run<string>(`(() => {
+    const canvas = document.createElement('canvas');
+    canvas.width = 320; canvas.height = 180;
+    const context = canvas.getContext('2d');
+    context.drawImage(document.querySelector('video'), 0, 0, 320, 180);
+    const { data } = context.getImageData(0, 0, 320, 180);
+    let gray = '';
+    for (let i = 1; i < data.length; i += 4) gray += String.fromCharCode(data[i]);
+    return btoa(gray);
+  })()`);
+  return readBarcode(Buffer.from(gray, 'base64'));
+}
 
 function onsets(series: readonly boolean[]): number {
   return series.filter((on, i) => on && series[i - 1] === false).length;

@@ -19,7 +19,6 @@ const TIMESTAMP_STEP = 123_456_789;
 export class LossyLine {
   /** By source. */
   readonly lost = new Map<number, number>();
-  readonly nacked = new Map<number, number>();
   readonly repaired = new Map<number, number>();
   readonly #options: LineOptions;
   readonly #kept = new Map<string, Buffer>();
@@ -54,7 +53,6 @@ export class LossyLine {
       if (packet.type !== 'nack') {
         continue;
       }
-      count(this.nacked, packet.mediaSsrc);
       for (const sequence of packet.sequenceNumbers) {
         const kept = this.#kept.get(keyOf(packet.mediaSsrc, sequence));
         const passed = kept && this.#pass(packet.mediaSsrc, kept, true);

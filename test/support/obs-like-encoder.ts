@@ -24,8 +24,10 @@ export type ObsLikeOptions = {
   overTcp?: boolean;
 };
 
-const AUDIO = { mid: '0', ssrc: 1000, payloadType: 111 };
-const VIDEO = { mid: '1', ssrc: 1001, payloadType: 96 };
+/** Layers below the first have the numbers after it. */
+export const OBS_SSRC = { audio: 1000, video: 1001 } as const;
+const AUDIO = { mid: '0', ssrc: OBS_SSRC.audio, payloadType: 111 };
+const VIDEO = { mid: '1', ssrc: OBS_SSRC.video, payloadType: 96 };
 /** The last packet of a picture (RFC 6184 section 5.1). */
 const MARKER = 0x80;
 const MID_EXTENSION = 1;

@@ -16,6 +16,7 @@ import {
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ConnectionQualities } from '../../../services/sfu/connection-quality.ts';
 import type { FakeDataChannel } from './fake-media.ts';
+import { TOKEN_REFRESH } from '../../../services/sfu/token-refresh.ts';
 import { clientOffer } from './offers/client-offer.ts';
 import { SignalHarness, type JoinOptions, type SignalClient } from './signal-harness.ts';
 
@@ -432,6 +433,19 @@ describe('reconnecting', () => {
     bob.transport.state = 'failed';
     bob.transport.events.emit('state', 'failed');
     expect((await bob.next('leave')).action).toBe(LeaveRequest_Action.RECONNECT);
+  });
+
+  it('hands out a fresh token every few minutes, which lasts until the one after the next', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const alice = await harness.join('alice');
+    for (let count = 0; count < 2; count += 1) {
+      vi.advanceTimersByTime(TOKEN_REFRESH.intervalMs);
+      const token = await alice.next('refreshToken');
+      const { exp = 0 } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as {
+        exp?: number;
+      };
+      expect(exp * 1000 - Date.now()).toBeGreaterThan(TOKEN_REFRESH.intervalMs);
+    }
   });
 
   it('hands out fresh tokens that say what the participant may do now', async () => {
