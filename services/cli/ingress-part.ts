@@ -76,5 +76,6 @@ function cpuCostOf({ ingress: { cpu_cost: cost } }: Config): IngressCpuCost {
     whip: cost.whip,
     whipBypassTranscoding: cost.whip_bypass_transcoding,
     url: cost.url,
+    urlTranscoding: cost.url_transcoding,
   };
 }

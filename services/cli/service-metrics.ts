@@ -22,7 +22,8 @@ const REQUESTS: Readonly<Record<IngressWork, { type: string; transcoding: 'true'
   srt: { type: 'srt', transcoding: 'false' },
   whip: { type: 'whip', transcoding: 'true' },
   whipBypassTranscoding: { type: 'whip', transcoding: 'false' },
-  url: { type: 'url', transcoding: 'true' },
+  url: { type: 'url', transcoding: 'false' },
+  urlTranscoding: { type: 'url', transcoding: 'true' },
 };
 
 export type ObservedIngress = {

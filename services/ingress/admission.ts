@@ -1,14 +1,14 @@
 import { ServiceError } from '../base/errors.ts';
 
 /** What a session does with its media, as far as it costs CPU time. */
-export type IngressWork = 'rtmp' | 'rtmpTranscoding' | 'srt' | 'whip' | 'whipBypassTranscoding' | 'url';
+export type IngressWork =
+  'rtmp' | 'rtmpTranscoding' | 'srt' | 'whip' | 'whipBypassTranscoding' | 'url' | 'urlTranscoding';
 
-/** Cores one session of each kind reserves; LiveKit's names, but for SRT and for RTMP that passes through, which it has not. */
+/** Cores one session of each kind reserves; LiveKit's names; it has one for RTMP, one for URLs and none for SRT. */
 export type IngressCpuCost = Readonly<Record<IngressWork, number>>;
 
 /**
- * Measured (docs/measured.md), rounded up. What is transcoded is 1080p30 H.264 that becomes
- * 720p30 in three layers; a URL that passes through, as most do.
+ * Measured (docs/measured.md), rounded up. What is transcoded is 1080p30 H.264 that becomes 720p30 in three layers.
  */
 export const DEFAULT_INGRESS_CPU_COST: IngressCpuCost = {
   rtmp: 0.04,
@@ -16,7 +16,8 @@ export const DEFAULT_INGRESS_CPU_COST: IngressCpuCost = {
   srt: 0.08,
   whip: 0.7,
   whipBypassTranscoding: 0.04,
-  url: 0.2,
+  url: 0.1,
+  urlTranscoding: 0.7,
 };
 export const DEFAULT_MAX_CPU_UTILIZATION = 0.9;
 

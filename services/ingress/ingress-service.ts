@@ -131,7 +131,7 @@ export async function startIngress(options: IngressOptions): Promise<Ingress> {
       throw error;
     }
   };
-  const stopServing = await serveUrlIngress(options, sessions, connectRoom);
+  const stopServing = await serveUrlIngress({ ...options, admission }, sessions, connectRoom);
   const limiter = new AddressLimiter({ ...RTMP_LIMITS, ...options.rtmp.limits });
   const accept = async (
     kind: 'rtmp' | 'srt',

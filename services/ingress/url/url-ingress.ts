@@ -3,6 +3,7 @@ import { ServiceError } from '../../base/errors.ts';
 import type { Unregister } from '../../bus/bus.ts';
 import { IngressInternal } from '../../bus/rpc-methods.ts';
 import type { ConnectRoom } from '../../rtc-client/room-client-types.ts';
+import type { IngressAdmission } from '../admission.ts';
 import type { IngressOptions } from '../ingress-service.ts';
 import { IngressSession } from '../ingress-session.ts';
 import { ingressSettings } from '../ingress-settings.ts';
@@ -16,9 +17,11 @@ import { UrlReader } from './url-reader.ts';
 /** An input that sends nothing for so long has failed. */
 const STALL_MS = 20_000;
 
+type UrlIngressOptions = IngressOptions & { admission: IngressAdmission };
+
 /** Plays the URLs the API hands out, each once. Resolves to the function that takes no more of them. */
 export async function serveUrlIngress(
-  options: IngressOptions,
+  options: UrlIngressOptions,
   sessions: SessionRegistry,
   connectRoom: ConnectRoom,
 ): Promise<Unregister> {
@@ -56,7 +59,7 @@ export async function serveUrlIngress(
 }
 
 async function startSession(start: {
-  options: IngressOptions;
+  options: UrlIngressOptions;
   info: IngressInfo;
   connectRoom: ConnectRoom;
   policy: UrlPolicy;
@@ -76,6 +79,7 @@ async function startSession(start: {
     kind: 'url',
     isLive: isLive(target),
     ...latencyOf(options),
+    onTranscoding: () => options.admission.change(info.ingressId, 'urlTranscoding'),
     policy: { ...RTMP_SESSION_POLICY, ...options.rtmp.policy },
   });
   const reader = new UrlReader({

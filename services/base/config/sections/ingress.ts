@@ -68,7 +68,8 @@ export const ingressSchema = z.strictObject({
         .positive()
         .default(0.04)
         .describe('Cores one WHIP stream that passes through reserves.'),
-      url: z.number().positive().default(0.2).describe('Cores one URL input reserves.'),
+      url: z.number().positive().default(0.1).describe('Cores one URL input that passes through reserves.'),
+      url_transcoding: z.number().positive().default(0.7).describe('Cores one that is transcoded reserves.'),
     })
     .prefault({})
     .describe(
