@@ -26,7 +26,7 @@ describe.concurrent('HE-AAC of a real encoder is heard whole, in step with the p
     ['aac_he', 'explicit_hierarchical', { sampleRate: 48_000, channels: 2 }],
     ['aac_he', 'implicit', { sampleRate: 24_000, channels: 2 }],
     ['aac_he_v2', 'explicit_sbr', { sampleRate: 48_000, channels: 2 }],
-  ])('%s, %s', async (profile, signaling, told) => {
+  ])('%s, %s', { timeout: 120_000 }, async (profile, signaling, told) => {
     const film = path.join(folder, `${profile}-${signaling}.flv`);
     await encodeHeAac(path.join(folder, 'source.mkv'), film, { profile, signaling });
     const harness = await startIngressHarness();
