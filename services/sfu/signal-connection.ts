@@ -42,8 +42,8 @@ export class SignalConnection {
   readonly #heartbeat: NodeJS.Timeout;
   #encoding: 'protobuf' | 'json' = 'protobuf';
   #tokens: number;
-  #refilledAtMs = Date.now();
-  #heardAtMs = Date.now();
+  #refilledAtMs = performance.now();
+  #heardAtMs = performance.now();
   #closed = false;
 
   constructor(socket: WebSocket, logger: Logger, limits: SignalConnectionLimits = SIGNAL_CONNECTION_LIMITS) {
@@ -56,7 +56,7 @@ export class SignalConnection {
       this.#receive(data, isBinary);
     });
     socket.on('pong', () => {
-      this.#heardAtMs = Date.now();
+      this.#heardAtMs = performance.now();
     });
     socket.on('error', (error) => {
       logger.debug({ err: error }, 'signal socket error');
@@ -111,7 +111,7 @@ export class SignalConnection {
   }
 
   #receive(data: RawData, isBinary: boolean): void {
-    this.#heardAtMs = Date.now();
+    this.#heardAtMs = performance.now();
     if (this.#closed) {
       return;
     }
@@ -130,7 +130,7 @@ export class SignalConnection {
   }
 
   #takeToken(): boolean {
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     const refill = ((nowMs - this.#refilledAtMs) / 1000) * this.#limits.requestsPerS;
     this.#tokens = Math.min(this.#limits.requestBurst, this.#tokens + refill) - 1;
     this.#refilledAtMs = nowMs;
@@ -138,7 +138,7 @@ export class SignalConnection {
   }
 
   #beat(): void {
-    if (Date.now() - this.#heardAtMs > this.#limits.idleTimeoutMs) {
+    if (performance.now() - this.#heardAtMs > this.#limits.idleTimeoutMs) {
       this.terminate('client is silent');
     } else if (this.isOpen) {
       this.#socket.ping();

@@ -7,12 +7,15 @@ export type SignalTunnel = {
   cut(): void;
   block(): void;
   unblock(): void;
+  /** Resolves when the server sends these bytes. */
+  passed(text: string): Promise<void>;
   close(): Promise<void>;
 };
 
 /** A TCP forwarder to the signalling port that can be cut; media does not go through it. */
 export async function startSignalTunnel(port: string): Promise<SignalTunnel> {
   const sockets = new Set<Socket>();
+  const watchers = new Set<(chunk: Buffer) => void>();
   let blocked = false;
   const forwarder = createServer((socket) => {
     if (blocked) {
@@ -20,6 +23,11 @@ export async function startSignalTunnel(port: string): Promise<SignalTunnel> {
       return;
     }
     const upstream = connect(Number(port), '127.0.0.1');
+    upstream.on('data', (chunk: Buffer) => {
+      watchers.forEach((watch) => {
+        watch(chunk);
+      });
+    });
     for (const [from, to] of [
       [socket, upstream],
       [upstream, socket],
@@ -45,6 +53,16 @@ export async function startSignalTunnel(port: string): Promise<SignalTunnel> {
     unblock: () => {
       blocked = false;
     },
+    passed: (text) =>
+      new Promise((resolve) => {
+        const watch = (chunk: Buffer): void => {
+          if (chunk.includes(text)) {
+            watchers.delete(watch);
+            resolve();
+          }
+        };
+        watchers.add(watch);
+      }),
     close: async () => {
       cut();
       await new Promise((resolve) => forwarder.close(resolve));
