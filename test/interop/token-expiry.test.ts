@@ -17,11 +17,11 @@ const TOKEN_START = 'eyJ';
 const cleanUps: (() => unknown)[] = [];
 
 afterEach(async () => {
-  vi.useRealTimers();
   for (const cleanUp of cleanUps.splice(0).reverse()) {
     await cleanUp();
   }
   await disposeRtcNode();
+  vi.useRealTimers();
 });
 
 test('a session that is older than its token goes on, and reconnects with the one it was given since', async () => {

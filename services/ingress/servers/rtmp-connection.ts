@@ -57,7 +57,7 @@ export class RtmpConnection implements EncoderConnection {
   readonly #wire: RtmpWire;
   #phase: Phase = { name: 'handshake' };
   readonly #deadline: RtmpDeadline;
-  readonly #openedMs = Date.now();
+  readonly #openedMs = performance.now();
   #commands = 0;
   #connect: ConnectRequest = { app: '', enhanced: false, reconnect: false };
 
@@ -201,7 +201,7 @@ export class RtmpConnection implements EncoderConnection {
   /** Commands and pings cost more than the bytes they take, so their number is limited. */
   #countCommand(): void {
     this.#commands++;
-    const regained = ((Date.now() - this.#openedMs) / 60_000) * COMMANDS_PER_MINUTE;
+    const regained = ((performance.now() - this.#openedMs) / 60_000) * COMMANDS_PER_MINUTE;
     if (this.#commands > this.#options.limits.maxCommands + regained) {
       throw new ServiceError('resource_exhausted', 'RTMP: too many commands');
     }

@@ -231,7 +231,7 @@ export class RtmpWire {
     if (this.#closed) {
       return;
     }
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     if (nowMs - this.#rate.windowStartMs >= RATE_WINDOW_MS) {
       this.#rate = { windowStartMs: nowMs, bytes: 0 };
     }
