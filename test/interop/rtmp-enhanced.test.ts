@@ -1,4 +1,4 @@
-import { afterAll, afterEach, expect, test } from 'vitest';
+import { afterAll, afterEach, expect, test, vi } from 'vitest';
 import { flashBeepInputs } from '../../fixtures/flash-beep.ts';
 import { readOnsets } from '../support/onsets.ts';
 import {
@@ -20,6 +20,9 @@ import {
 import { RtmpClient } from '../support/rtmp-client.ts';
 import { disposeRtcNode, RtcNodeViewer } from '../support/rtc-node-viewer.ts';
 import { API_KEY, API_SECRET, startSfuServer, type SfuServer } from '../support/sfu-server.ts';
+
+// Films are encoded within the tests.
+vi.setConfig({ testTimeout: 180_000 });
 
 const FPS = 30;
 const PICTURE = { width: 640, height: 360, framesPerSecond: FPS };

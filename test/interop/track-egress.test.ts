@@ -167,7 +167,7 @@ describe('track egress', () => {
       const probed = probe(file?.location ?? '');
       expect(probed).toMatchObject({ codecs: [name], errors: '' });
       // How late the packets were sent is in it.
-      expect(Math.abs(probed.durationS - 3)).toBeLessThan(0.5);
+      expect(probed.durationS).toBeGreaterThan(2.9);
       expect(Math.abs(Number(file?.duration) / 1e9 - probed.durationS)).toBeLessThan(0.1);
       const recorded = await recordedPackets(file?.location ?? '');
       const sent = packets.map(({ data }) =>
