@@ -17,7 +17,8 @@ function project(name: string, testTimeoutMs: number) {
 export default defineConfig({
   test: {
     pool: 'forks',
-    maxWorkers: 2,
+    // Not as an option: vitest would not pass it on to the projects.
+    maxWorkers: Number(process.env['SLUICE_TEST_WORKERS'] ?? 2),
     projects: [
       project('unit', 20_000),
       project('meta', 120_000),

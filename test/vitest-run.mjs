@@ -44,10 +44,10 @@ export async function runVitest(
         ...words,
         ...except.flatMap((file) => ['--exclude', file]),
         ...(names.length === 0 ? [] : ['--testNamePattern', `^(${names.map(escaped).join('|')})$`]),
-        `--maxWorkers=${workers}`,
         ...(calm ? ['--maxConcurrency=1', '--retry=1'] : []),
       ],
       timeoutMs,
+      { SLUICE_TEST_WORKERS: String(workers) },
     );
     return await readOutcome(outputFile, code);
   } finally {
@@ -89,13 +89,13 @@ function escaped(text) {
 }
 
 /** @returns {Promise<number>} the exit code */
-export function runNode(args, timeoutMs) {
+export function runNode(args, timeoutMs, env = {}) {
   const child = spawn(process.execPath, args, {
     cwd: root,
     stdio: ['ignore', 'inherit', 'inherit'],
     timeout: timeoutMs,
     killSignal: 'SIGKILL',
-    env: { ...process.env, CI: 'true', AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' },
+    env: { ...process.env, CI: 'true', AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true', ...env },
   });
   return new Promise((resolve) => {
     child.once('error', () => resolve(1));

@@ -15,6 +15,7 @@ import { BASELINE_720P, fixtureFile } from '../../fixtures/generate.ts';
 import { expectCaptured } from '../support/captured-report.ts';
 import { ffprobe, streamOf } from '../support/ffprobe.ts';
 import { analyzeFlashBeep } from '../support/flash-beep.ts';
+import { watchMachine } from '../support/machine-load.ts';
 import { stopJobs, until } from '../support/published-room.ts';
 import { freshName } from '../support/fresh-name.ts';
 import { startRedis, type RedisServer } from '../support/redis-server.ts';
@@ -135,14 +136,16 @@ describe('many processes', () => {
       videoSid,
     );
     await Promise.all([reach(composite.egressId, EGRESS_ACTIVE), reach(track.egressId, EGRESS_ACTIVE)]);
+    const load = watchMachine();
     await delay(8_000);
+    const wasBusy = load();
     await Promise.all([egress.stopEgress(composite.egressId), egress.stopEgress(track.egressId)]);
     const [all, one] = await Promise.all([
       reach(composite.egressId, EGRESS_COMPLETE),
       reach(track.egressId, EGRESS_COMPLETE),
     ]);
     const report = await analyzeFlashBeep(all.fileResults[0]?.location ?? '');
-    expectCaptured(report, 8);
+    expectCaptured(report, { recordedS: 8, wasBusy, minFps: 20, minRatio: 0.85 });
     expect(streamOf(await ffprobe(one.fileResults[0]?.location ?? ''), 'video')).toMatchObject({
       codec_name: 'h264',
     });
@@ -173,6 +176,7 @@ describe('many processes', () => {
     expect(other.pid).not.toBe(lost.pid);
 
     await delay(3_000);
+    const load = watchMachine();
     const killedAtMs = Date.now();
     workers = workers.filter((worker) => worker !== lost);
     lost.signal('SIGKILL');
@@ -180,8 +184,7 @@ describe('many processes', () => {
     const tookMs = Date.now() - killedAtMs;
     console.info(`a lost worker was noticed after ${(tookMs / 1000).toFixed(1)} s`);
     expect(failed.error).toMatch(/^egress node lost: no sign of life for \d+ s$/);
-    // 10 s on a machine that has the time: test/unit/bus/leases.test.ts.
-    expect(Number(failed.endedAt) / 1e6 - killedAtMs).toBeLessThan(30_000);
+    expect(Number(failed.endedAt) / 1e6 - killedAtMs).toBeLessThan(load() ? 30_000 : 10_000);
     await sink.event(
       (event) => event.event === 'egress_ended' && event.egressInfo?.egressId === failed.egressId,
     );

@@ -15,6 +15,7 @@ import {
 } from '../support/capture-page.ts';
 import { expectCaptured } from '../support/captured-report.ts';
 import { analyzeFlashBeep } from '../support/flash-beep.ts';
+import { watchMachine } from '../support/machine-load.ts';
 
 const STILL = `<!doctype html><body style="margin:0;background:#136f63"><h1>still</h1>
 <script>setTimeout(() => console.log('START_RECORDING'), 200)</script>`;
@@ -48,9 +49,11 @@ afterAll(async () => {
 describe('a moving page with sound', () => {
   test('is recorded at full rate with picture and sound together', async () => {
     const options = pageSourceOptions(fixture, `${pages.url}/flash-beep`);
+    const load = watchMachine();
     const recording = await recordPage(options, 12);
+    const wasBusy = load();
     const report = await analyzeFlashBeep(recording.file);
-    expectCaptured(report, 12);
+    expectCaptured(report, { recordedS: 12, wasBusy });
     expect(report.reordered).toBe(0);
 
     expect(recording.formats).toContainEqual({ kind: 'video', codec: 'h264', width: 1280, height: 720 });

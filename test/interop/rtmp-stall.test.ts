@@ -6,13 +6,15 @@ import { flashBeepInputs, passthroughH264 } from '../../fixtures/flash-beep.ts';
 import { RoomInternal } from '../../services/bus/rpc-methods.ts';
 import { ffmpeg } from '../support/ffmpeg-encoder.ts';
 import { ENDPOINT_BUFFERING, ENDPOINT_INACTIVE, ENDPOINT_PUBLISHING } from '../support/ingress-harness.ts';
+import { watchMachine } from '../support/machine-load.ts';
 import { disposeRtcNode, type RtcNodeViewer, type SeenFrame } from '../support/rtc-node-viewer.ts';
 import { startRtmpStage, type RtmpStage } from '../support/rtmp-stage.ts';
 
 const RATE = 30;
 const MAX_LATENCY_MS = 1_000;
 /** Players shift their own delay after a gap, on busy machines more; far below the 4 s of the stall. */
-const TOLERANCE_MS = 1_000;
+const TOLERANCE_MS = 300;
+const BUSY_TOLERANCE_MS = 1_000;
 
 let dir: string;
 let stage: RtmpStage;
@@ -55,6 +57,7 @@ test('after a stalled encoder has gone on, what is seen is live again, by the ti
   await start(0);
   const encoder = stage.push(path.join(dir, 'a-minute.flv'));
   await viewer.until(() => latest().barcode >= 4 * RATE);
+  const load = watchMachine();
   const before = medianStartMs(viewer.frames.slice(-2 * RATE));
   const beepsBefore = viewer.sound.filter(({ beep }) => beep).length;
   expect(beepsBefore).toBeGreaterThan(0);
@@ -67,7 +70,8 @@ test('after a stalled encoder has gone on, what is seen is live again, by the ti
   const goesOnAt = barcode + (4 + 5) * RATE;
   await viewer.until(() => latest().barcode >= goesOnAt + 2 * RATE);
   const after = medianStartMs(viewer.frames.filter((frame) => frame.barcode >= goesOnAt));
-  expect(after - before).toBeLessThanOrEqual(MAX_LATENCY_MS + TOLERANCE_MS);
+  const toleranceMs = load() ? BUSY_TOLERANCE_MS : TOLERANCE_MS;
+  expect(after - before).toBeLessThanOrEqual(MAX_LATENCY_MS + toleranceMs);
   const heard = viewer.sound.slice(-3 * 100).filter(({ beep }) => beep);
   expect(heard.length).toBeGreaterThan(0);
 });
