@@ -9,7 +9,7 @@ import {
 import { passthroughH264 } from '../../fixtures/flash-beep.ts';
 import type { BenchRow } from '../support/bench-row.ts';
 import { FfmpegEncoder } from '../support/ffmpeg-encoder.ts';
-import { ObsLikeEncoder } from '../support/obs-like-encoder.ts';
+import { disposeObsLike, ObsLikeEncoder } from '../support/obs-like-encoder.ts';
 import { disposeRtcNode, RtcNodeViewer } from '../support/rtc-node-viewer.ts';
 import { RtmpTap } from '../support/rtmp-tap.ts';
 import { API_KEY, API_SECRET, startSluiceProcess, type SluiceProcess } from '../support/sluice-process.ts';
@@ -94,6 +94,7 @@ export async function bench(): Promise<BenchRow[]> {
   } finally {
     await sluice.cleanUp();
     await disposeRtcNode();
+    disposeObsLike();
   }
   return rows;
 }

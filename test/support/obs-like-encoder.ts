@@ -199,6 +199,11 @@ export class ObsLikeEncoder {
   }
 }
 
+/** Ends the library's own threads and callbacks: a program that used it would not end by itself. */
+export function disposeObsLike(): void {
+  nodeDataChannel.cleanup();
+}
+
 function rtpUrl(port: number): string {
   return `rtp://127.0.0.1:${port}?rtcpport=${port}&pkt_size=1200`;
 }
