@@ -8,8 +8,8 @@ import { StandbyBuffer, type StandbyMessage } from './standby-buffer.ts';
 const STALLED_AFTER_US = 300_000;
 /** … unless it had pauses a quarter as long of late: some send rarely, some connections are not steady. */
 const STALLED_AFTER_PAUSES = 4;
-/** How much of a pause is remembered after the next message. */
-const PAUSE_MEMORY = 0.95;
+/** A pause counts half after so long; not after so many messages, as some encoders send bursts of them. */
+const PAUSE_HALF_LIFE_US = 500_000;
 /** Believed of an encoder that has just come. */
 const FIRST_PAUSE_US = 250_000;
 
@@ -106,7 +106,8 @@ export class BackupEncoders {
 
   #onMedia(member: Member, kind: 'audio' | 'video', message: StandbyMessage): void {
     const nowUs = monotonicUs();
-    member.pauseUs = Math.max(nowUs - member.lastMediaUs, member.pauseUs * PAUSE_MEMORY);
+    const pauseUs = nowUs - member.lastMediaUs;
+    member.pauseUs = Math.max(pauseUs, member.pauseUs * 0.5 ** (pauseUs / PAUSE_HALF_LIFE_US));
     member.lastMediaUs = nowUs;
     const isActive = member === this.#active;
     try {

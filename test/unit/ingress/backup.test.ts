@@ -211,3 +211,21 @@ test('what a reader tells beside the media reaches the session from the encoder 
     ['video', 40, 123_000],
   ]);
 });
+
+test('an encoder that sends in bursts is not taken for stalled', async () => {
+  const { room } = await start();
+  const first = await connect();
+  sendFrames(first, 0, 1);
+  const second = await connect();
+  sendFrames(second, 7_000_000, 1);
+  feed(second, 7_000_000);
+  // As above; many messages at once are no sign that the pauses between them are over.
+  for (let burst = 0; burst < 8; burst += 1) {
+    for (let index = 0; index < 40; index += 1) {
+      first.video(400 * burst + 10 * (index + 1), DELTA_FRAME);
+    }
+    await delay(400);
+  }
+  await room.until(() => room.packets('video').length > 8 * 40);
+  expect(room.packets('video').filter(({ key }) => key)).toHaveLength(1);
+});
